@@ -1,1 +1,64 @@
-fn main(){}
+//! Chooses the role of this process, prints an error once, sets the exit code.
+
+mod cli;
+mod compiler;
+mod config;
+mod engine;
+mod ipc;
+mod primary;
+mod scoreboard;
+mod sys;
+mod worker;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().collect();
+    if let Some(role) = sys::role_argument(&args) {
+        return child(role);
+    }
+    match run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("host: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: cli::Cli) -> Result<()> {
+    match cli.command {
+        cli::Command::Serve(flags) => match config::Config::from_flags(*flags) {
+            Ok(config) => primary::serve(config),
+            Err(error) => usage(&error),
+        },
+    }
+}
+
+/// A mistake on the command line, as clap's own are: exit code 2.
+fn usage(error: &anyhow::Error) -> ! {
+    eprintln!("host: {error:#}");
+    std::process::exit(2)
+}
+
+/// A child role: its errors travel over its channel, and to its log.
+fn child(role: &str) -> ExitCode {
+    let result = match role {
+        "compiler" => compiler::run(),
+        "worker" => worker::run(),
+        _ => return ExitCode::from(2),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

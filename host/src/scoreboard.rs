@@ -10,9 +10,8 @@ use anyhow::{Context, Result};
 use crate::sys::{self, SharedMap};
 
 /// Upper bounds of the latency histogram in microseconds; one more bucket takes the rest.
-pub const LATENCY_BOUNDS_US: [u64; 12] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 1_000_000, 10_000_000,
-];
+pub const LATENCY_BOUNDS_US: [u64; 12] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 1_000_000, 10_000_000];
 
 #[repr(C)]
 #[derive(Default)]

@@ -1,0 +1,136 @@
+//! The command line: clap structs, no logic. Units, defaults and limits stand beside each flag.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "host",
+    version,
+    about = "Run a WebAssembly component as a prefork server: one sandboxed process per CPU"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve a plugin until told to stop
+    Serve(Box<Serve>),
+}
+
+#[derive(Args)]
+pub struct Serve {
+    #[command(flatten)]
+    pub plugin: PluginFlags,
+    #[command(flatten)]
+    pub listen: ListenFlags,
+    #[command(flatten)]
+    pub pool: PoolFlags,
+    #[command(flatten)]
+    pub limits: LimitFlags,
+    /// Do not read or write the artifact cache
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Become this user once every address is bound (name or number)
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Become this group once every address is bound (name or number)
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
+    /// Log each request: `combined` or `json`, to stdout or to a file
+    #[arg(long, value_name = "FORMAT[:FILE]")]
+    pub access_log: Option<String>,
+    /// Arguments for the plugin, after `--`
+    #[arg(last = true, value_name = "ARGS")]
+    pub args: Vec<String>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Plugin")]
+pub struct PluginFlags {
+    /// The component to serve: .wasm or .wat; a core module with component metadata is wrapped
+    #[arg(long, value_name = "FILE")]
+    pub plugin: PathBuf,
+    /// Set an environment variable of the plugin; `K` alone passes the host's own on
+    #[arg(long = "env", value_name = "K=V")]
+    pub env: Vec<String>,
+    /// Set a `wasi:config` value
+    #[arg(long = "set", value_name = "K=V")]
+    pub set: Vec<String>,
+    /// Give the plugin a directory, `:ro` for reading only
+    #[arg(long = "dir", value_name = "HOST::GUEST[:ro]")]
+    pub dir: Vec<String>,
+    /// Let the plugin send HTTP requests to this host; without PORT to 80 and 443 only
+    #[arg(long = "allow-outbound", value_name = "HOST[:PORT]")]
+    pub allow_outbound: Vec<String>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Listening")]
+pub struct ListenFlags {
+    /// HOST:PORT, [V6]:PORT, :PORT, unix:/path[,mode=660] or fd://N; port 0 picks a free one
+    #[arg(long = "listen", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: Vec<String>,
+    /// Each worker also gets a port of its own: PORT + worker id - 1, on the first --listen's host
+    #[arg(long, value_name = "PORT")]
+    pub listen_per_worker: Option<u16>,
+    /// How connections find a worker: least-connections, round-robin, ip-hash, shared or reuseport
+    #[arg(long, value_name = "POLICY", default_value = "least-connections")]
+    pub balance: String,
+    /// Connections the kernel queues before they are accepted
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    pub backlog: i32,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Workers")]
+pub struct PoolFlags {
+    /// How many workers; auto is one per CPU this process may use
+    #[arg(long, value_name = "auto|N", default_value = "auto")]
+    pub workers: String,
+    /// How long a worker may take to say it is ready
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub ready_timeout: String,
+    /// How long requests in flight may take to finish when their worker stops
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    pub drain_timeout: String,
+    /// Requests one instance serves, one after another; 0 is no limit
+    /// [default: 1 for wasi:http 0.2, 128 for 0.3]
+    #[arg(long, value_name = "N")]
+    pub max_instance_reuse_count: Option<u32>,
+    /// Requests one instance serves at the same time [default: 1 for wasi:http 0.2, 16 for 0.3]
+    #[arg(long, value_name = "N")]
+    pub max_instance_concurrent_reuse_count: Option<u32>,
+    /// How long an unused instance is kept
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    pub idle_instance_timeout: String,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitFlags {
+    /// From the request's head to the answer's; then 504. 0 is no limit
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    pub request_timeout: String,
+    /// Memories and tables of one instance together, e.g. 64M
+    #[arg(long, value_name = "SIZE", default_value = "256M")]
+    pub max_memory_size: String,
+    /// Instances in one worker; then 503
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub max_instances: u32,
+    /// From the first byte of a request to the end of its head
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub header_timeout: String,
+    /// How long an idle connection is kept
+    #[arg(long, value_name = "TIME", default_value = "75s")]
+    pub keep_alive_timeout: String,
+    /// Request line and headers together; then 431
+    #[arg(long, value_name = "SIZE", default_value = "64K")]
+    pub max_header_size: String,
+    /// Request body; then 413. 0 is no limit
+    #[arg(long, value_name = "SIZE", default_value = "0")]
+    pub max_body_size: String,
+}

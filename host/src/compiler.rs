@@ -1,0 +1,87 @@
+//! The compiler process: untrusted plugin bytes in, machine code out, nothing else in reach. Its
+//! primary believes none of what it says beyond "here is a memfd".
+
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::ipc::channel::Channel;
+use crate::ipc::message::{FromCompiler, ToCompiler};
+use crate::{engine, sys};
+
+const WASM_MAGIC: &[u8; 4] = b"\0asm";
+/// The layer field of the header: 0 is a core module, 1 a component.
+const COMPONENT_LAYER: [u8; 2] = [1, 0];
+
+pub fn run() -> Result<()> {
+    let channel: Channel<FromCompiler, ToCompiler> = Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _entered = runtime.enter();
+    runtime.block_on(async {
+        let (_, fds) = channel.recv().await?.context("primary is gone")?;
+        match compile(fds) {
+            Ok(artifact) => channel.post(&FromCompiler::Done, vec![artifact])?,
+            Err(error) => channel.post(&FromCompiler::Failed(format!("{error:#}")), vec![])?,
+        }
+        channel.flush().await
+    })
+}
+
+fn compile(mut fds: Vec<OwnedFd>) -> Result<OwnedFd> {
+    let input = fds.pop().context("no plugin came with the order")?;
+    let bytes = sys::FileMap::sealed(&input)?;
+    let component = to_component(&bytes)?;
+    let artifact = engine::compile(&component)?;
+    let fd = sys::memfd("host-artifact")?;
+    let mut rest = &artifact[..];
+    while !rest.is_empty() {
+        let written = nix::unistd::write(&fd, rest).context("write artifact")?;
+        rest = &rest[written..];
+    }
+    Ok(fd)
+}
+
+/// Binary or text, component or wrapped core module.
+fn to_component(bytes: &[u8]) -> Result<Vec<u8>> {
+    let binary = match bytes.starts_with(WASM_MAGIC) {
+        true => bytes.to_vec(),
+        false => text_to_binary(bytes)?,
+    };
+    ensure!(binary.len() >= 8, "not a WebAssembly file: it ends inside its header");
+    if binary[6..8] == COMPONENT_LAYER {
+        return Ok(binary);
+    }
+    wrap_module(&binary)
+}
+
+fn text_to_binary(bytes: &[u8]) -> Result<Vec<u8>> {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        bail!("not a WebAssembly file: neither binary nor text");
+    };
+    ensure!(
+        text.trim_start().starts_with(['(', ';']),
+        "not a WebAssembly file: neither binary nor text"
+    );
+    wat::parse_str(text).context("parse text format")
+}
+
+/// A core module that says what component it is, by the metadata its bindings left in it.
+fn wrap_module(module: &[u8]) -> Result<Vec<u8>> {
+    let has_metadata = wasmparser::Parser::new(0).parse_all(module).any(|payload| {
+        matches!(payload, Ok(wasmparser::Payload::CustomSection(section))
+            if section.name().starts_with("component-type"))
+    });
+    ensure!(
+        has_metadata,
+        "a core module without component type metadata; build it for wasm32-wasip2, or turn it \
+         into a component with `wasm-tools component new`"
+    );
+    let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
+    let name = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
+    wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(module)
+        .and_then(|encoder| encoder.adapter(name, adapter))
+        .and_then(|mut encoder| encoder.encode())
+        .context("wrap core module as a component")
+}

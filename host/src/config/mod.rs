@@ -1,0 +1,239 @@
+//! Flags become one checked `Config`. Every complaint names the flag, the value and what to write.
+
+mod listen;
+mod units;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cli;
+use crate::primary::balance::Policy;
+use crate::worker::settings::Limits;
+
+pub use listen::ListenSpec;
+
+/// What the whole process does.
+#[derive(Debug)]
+pub struct Config {
+    pub pool: PoolConfig,
+    pub cache: bool,
+    pub user: Option<String>,
+    pub group: Option<String>,
+    pub access_log: Option<AccessLog>,
+}
+
+/// One plugin and how it is served.
+#[derive(Debug)]
+pub struct PoolConfig {
+    pub plugin: PathBuf,
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+    pub set: Vec<(String, String)>,
+    pub dirs: Vec<DirGrant>,
+    pub allow_outbound: Vec<OutboundGrant>,
+    pub listen: Vec<ListenSpec>,
+    pub listen_per_worker: Option<u16>,
+    pub backlog: i32,
+    pub balance: Policy,
+    pub workers: usize,
+    pub ready_timeout: Duration,
+    pub drain_timeout: Duration,
+    pub limits: Limits,
+}
+
+#[derive(Debug, Clone)]
+pub struct DirGrant {
+    pub host: PathBuf,
+    pub guest: String,
+    pub read_only: bool,
+}
+
+/// A host name or address a plugin may connect to; no port means 80 and 443.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboundGrant {
+    pub host: String,
+    pub port: Option<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    pub json: bool,
+    /// `None` is standard output.
+    pub file: Option<PathBuf>,
+}
+
+impl Config {
+    pub fn from_flags(flags: cli::Serve) -> Result<Config> {
+        let limits = limits(&flags.limits, &flags.pool)?;
+        let listen = flags.listen.listen.iter().map(|text| text.parse());
+        let pool = PoolConfig {
+            plugin: flags.plugin.plugin,
+            args: flags.args,
+            env: pairs("--env", &flags.plugin.env, |key| std::env::var(key).ok())?,
+            set: pairs("--set", &flags.plugin.set, |_| None)?,
+            dirs: flags.plugin.dir.iter().map(|text| dir(text)).collect::<Result<_>>()?,
+            allow_outbound: flags
+                .plugin
+                .allow_outbound
+                .iter()
+                .map(|text| outbound(text))
+                .collect::<Result<_>>()?,
+            listen: listen.collect::<Result<_>>()?,
+            listen_per_worker: flags.listen.listen_per_worker,
+            backlog: flags.listen.backlog,
+            balance: flags.listen.balance.parse()?,
+            workers: workers(&flags.pool.workers)?,
+            ready_timeout: units::duration("--ready-timeout", &flags.pool.ready_timeout)?,
+            drain_timeout: units::duration("--drain-timeout", &flags.pool.drain_timeout)?,
+            limits,
+        };
+        Ok(Config {
+            pool,
+            cache: !flags.no_cache,
+            user: flags.user,
+            group: flags.group,
+            access_log: flags.access_log.as_deref().map(access_log).transpose()?,
+        })
+    }
+}
+
+fn limits(flags: &cli::LimitFlags, pool: &cli::PoolFlags) -> Result<Limits> {
+    ensure!(flags.max_instances > 0, "--max-instances 0: give at least 1");
+    ensure!(
+        pool.max_instance_concurrent_reuse_count != Some(0),
+        "--max-instance-concurrent-reuse-count 0: give at least 1"
+    );
+    let limits = Limits {
+        request_timeout: units::duration("--request-timeout", &flags.request_timeout)?,
+        max_memory_size: units::size("--max-memory-size", &flags.max_memory_size)?,
+        max_instances: flags.max_instances,
+        max_instance_reuse_count: pool.max_instance_reuse_count,
+        max_instance_concurrent_reuse_count: pool.max_instance_concurrent_reuse_count,
+        idle_instance_timeout: units::duration(
+            "--idle-instance-timeout",
+            &pool.idle_instance_timeout,
+        )?,
+        header_timeout: units::duration("--header-timeout", &flags.header_timeout)?,
+        keep_alive_timeout: units::duration("--keep-alive-timeout", &flags.keep_alive_timeout)?,
+        max_header_size: header_size(&flags.max_header_size)?,
+        max_body_size: Some(units::size("--max-body-size", &flags.max_body_size)?)
+            .filter(|size| *size > 0),
+    };
+    Ok(limits)
+}
+
+fn header_size(text: &str) -> Result<u32> {
+    let size = units::size("--max-header-size", text)?;
+    let right = (8 << 10..=16 << 20).contains(&size);
+    ensure!(right, "--max-header-size {text}: give between 8K and 16M");
+    Ok(size as u32)
+}
+
+fn workers(text: &str) -> Result<usize> {
+    if text == "auto" {
+        return Ok(available_cpus());
+    }
+    match text.parse() {
+        Ok(0) => bail!("--workers 0: give at least 1, or auto"),
+        Ok(n) if n <= 1024 => Ok(n),
+        Ok(n) => bail!("--workers {n}: give at most 1024"),
+        Err(_) => bail!("--workers {text}: give a number or auto"),
+    }
+}
+
+/// Counts affinity and cgroup quota, as the standard library does.
+fn available_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+type Pairs = Vec<(String, String)>;
+
+fn pairs(flag: &str, texts: &[String], fill: impl Fn(&str) -> Option<String>) -> Result<Pairs> {
+    let pair = |text: &String| {
+        ensure!(!text.contains('\0'), "{flag} {text:?}: holds a NUL byte");
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => (key.to_owned(), value.to_owned()),
+            None => {
+                let value = fill(text).with_context(|| format!("{flag} {text}: write K=V"))?;
+                (text.clone(), value)
+            }
+        };
+        ensure!(!key.is_empty(), "{flag} {text}: the name is empty; write K=V");
+        Ok((key, value))
+    };
+    texts.iter().map(pair).collect()
+}
+
+fn dir(text: &str) -> Result<DirGrant> {
+    let (rest, read_only) = match text.strip_suffix(":ro") {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    let (host, guest) = rest.split_once("::").unwrap_or((rest, rest));
+    ensure!(
+        !host.is_empty() && !guest.is_empty(),
+        "--dir {text}: write HOST::GUEST or HOST::GUEST:ro"
+    );
+    let host = PathBuf::from(host);
+    let meta = std::fs::metadata(&host).with_context(|| format!("--dir {}", host.display()))?;
+    ensure!(meta.is_dir(), "--dir {}: not a directory", host.display());
+    Ok(DirGrant { host, guest: guest.to_owned(), read_only })
+}
+
+fn outbound(text: &str) -> Result<OutboundGrant> {
+    let wrong = || format!("--allow-outbound {text}: write HOST or HOST:PORT, without a scheme");
+    ensure!(!text.is_empty() && !text.contains('/'), wrong());
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((v6, "")) => (v6, None),
+        Some((v6, port)) => (v6, Some(port.strip_prefix(':').with_context(wrong)?)),
+        None if text.parse::<std::net::Ipv6Addr>().is_ok() => (text, None),
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let port = port.map(|port| port.parse().with_context(wrong)).transpose()?;
+    ensure!(!host.is_empty(), wrong());
+    Ok(OutboundGrant { host: host.to_ascii_lowercase(), port })
+}
+
+fn access_log(text: &str) -> Result<AccessLog> {
+    let (format, file) = match text.split_once(':') {
+        Some((format, file)) => (format, Some(PathBuf::from(file))),
+        None => (text, None),
+    };
+    let json = match format {
+        "json" => true,
+        "combined" => false,
+        _ => bail!("--access-log {text}: write combined, json, combined:FILE or json:FILE"),
+    };
+    Ok(AccessLog { json, file })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outbound_grants_take_names_addresses_and_ports() {
+        let grant = |host: &str, port| OutboundGrant { host: host.into(), port };
+        assert_eq!(outbound("Example.com").unwrap(), grant("example.com", None));
+        assert_eq!(outbound("a:81").unwrap(), grant("a", Some(81)));
+        assert_eq!(outbound("[::1]:81").unwrap(), grant("::1", Some(81)));
+        assert_eq!(outbound("::1").unwrap(), grant("::1", None));
+        for wrong in ["", "http://a", "a:b", ":80", "a:99999"] {
+            assert!(outbound(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_pair_needs_a_name_and_may_hold_further_equal_signs() {
+        let all = pairs("--env", &["A=b=c".into(), "E=".into()], |_| None).unwrap();
+        assert_eq!(all, [("A".into(), "b=c".into()), ("E".into(), String::new())]);
+        assert!(pairs("--env", &["=x".into()], |_| None).is_err());
+        let error = pairs("--set", &["x".into()], |_| None).unwrap_err();
+        assert_eq!(error.to_string(), "--set x: write K=V");
+    }
+}

@@ -1,0 +1,61 @@
+//! Every message between the primary and its children. What comes *from* a child is untrusted.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::worker::settings::Settings;
+
+/// Numbers a connection within the run of one primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ConnectionId(pub u64);
+
+/// What a worker has to know of a connection, since it may not ask the kernel itself.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Ends {
+    /// `None` for a Unix socket.
+    pub peer: Option<SocketAddr>,
+    pub local: Option<SocketAddr>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// First message. Descriptors: artifact, scoreboard, access log (if any), then one a `--dir`.
+    Setup(Box<Settings>),
+    /// A connection to serve. One descriptor. `read` are bytes an earlier worker had taken already.
+    Connection { id: ConnectionId, ends: Ends, read: Vec<u8> },
+    /// A listener to accept from, under `--balance shared` and `reuseport`. One descriptor.
+    Listener { local: Option<SocketAddr> },
+    /// Finish what is in flight, take nothing new, then exit.
+    Drain {
+        /// Give idle keep-alive connections back instead of closing them.
+        hand_back: bool,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromWorker {
+    Ready,
+    /// Start-up failed; the worker exits next.
+    Failed(String),
+    /// These connections have been read from: they now live and die with the worker.
+    Took(Vec<ConnectionId>),
+    /// An idle connection for another worker. One descriptor.
+    HandBack {
+        ends: Ends,
+        read: Vec<u8>,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToCompiler {
+    /// Descriptor: the plugin's bytes in a sealed memfd.
+    Compile,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromCompiler {
+    /// Descriptor: the artifact in a memfd, for the primary to seal.
+    Done,
+    Failed(String),
+}

@@ -1,0 +1,112 @@
+//! Gets a plugin's artifact: from the cache, or from a compiler process that is gone afterwards.
+//! The primary moves plugin and artifact bytes; it never looks into them.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+
+use super::cache::{Cache, Key};
+use super::child::{self, Child};
+use super::output::Output;
+use crate::ipc::message::{FromCompiler, ToCompiler};
+use crate::{engine, sys};
+
+/// A plugin file larger than this is a mistake.
+const MAX_PLUGIN: u64 = 512 << 20;
+/// Longer than any real component needs on one core.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// Machine code in a sealed memfd.
+pub struct Artifact {
+    pub fd: OwnedFd,
+    pub from_cache: bool,
+    key: Key,
+}
+
+/// Where artifacts come from; shared by every start and reload.
+pub struct Compiler {
+    pub cache: Option<Cache>,
+    pub output: Output,
+}
+
+impl Compiler {
+    pub async fn artifact(&self, plugin: &Path) -> Result<Artifact> {
+        let shown = plugin.display();
+        let bytes = read_plugin(plugin).with_context(|| format!("read {shown}"))?;
+        let key = Key::new(&bytes, &fingerprint()?);
+        if let Some(artifact) = self.cache.as_ref().and_then(|cache| cache.get(&key)) {
+            let fd = sys::sealed_memfd("host-artifact", &artifact)?;
+            return Ok(Artifact { fd, from_cache: true, key });
+        }
+        let fd = self.compile(&bytes).await.with_context(|| format!("compile {shown}"))?;
+        if let Some(cache) = &self.cache {
+            let kept = sys::FileMap::sealed(&fd).and_then(|map| cache.put(&key, &map));
+            if let Err(error) = kept {
+                self.output.log(&format!("keep artifact: {error:#}"));
+            }
+        }
+        Ok(Artifact { fd, from_cache: false, key })
+    }
+
+    /// Forgets an artifact a worker could not load.
+    pub fn discard(&self, artifact: &Artifact) {
+        if let Some(cache) = &self.cache {
+            cache.remove(&artifact.key);
+        }
+    }
+
+    async fn compile(&self, plugin: &[u8]) -> Result<OwnedFd> {
+        let input = sys::sealed_memfd("host-plugin", plugin)?;
+        let child: Child<ToCompiler, FromCompiler> =
+            child::start("compiler", "host: compiler", "[compiler] ", &self.output)?;
+        child.channel.post(&ToCompiler::Compile, vec![input])?;
+        let answer = tokio::time::timeout(DEADLINE, child.channel.recv()).await;
+        // Whatever it answered, it has nothing more to do.
+        child.process.kill(Signal::SIGKILL);
+        let end = child::wait(&child.process.pidfd).await?;
+        match answer.with_context(|| format!("not done within {}s", DEADLINE.as_secs()))?? {
+            Some((FromCompiler::Done, mut fds)) => {
+                let artifact = fds.pop().context("compiler sent no artifact")?;
+                ensure!(fds.is_empty(), "compiler sent more than an artifact");
+                sys::seal(&artifact)?;
+                Ok(artifact)
+            }
+            Some((FromCompiler::Failed(why), _)) => bail!("{}", one_line(&why)),
+            None => bail!("compiler {end}"),
+        }
+    }
+}
+
+fn read_plugin(path: &Path) -> Result<Vec<u8>> {
+    use std::io::Read;
+    let file = std::fs::File::open(path)?;
+    let meta = file.metadata()?;
+    ensure!(!meta.is_dir(), "it is a directory");
+    let mut bytes = Vec::new();
+    file.take(MAX_PLUGIN + 1).read_to_end(&mut bytes)?;
+    ensure!(bytes.len() as u64 <= MAX_PLUGIN, "larger than {} MiB", MAX_PLUGIN >> 20);
+    ensure!(!bytes.is_empty(), "the file is empty");
+    Ok(bytes)
+}
+
+/// Tells engines apart whose artifacts must not be mixed: version, flags, CPU features.
+fn fingerprint() -> Result<String> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    for flavor in [engine::Flavor::Sequential, engine::Flavor::Concurrent] {
+        let engine = wasmtime::Engine::new(&engine::config(flavor))
+            .map_err(anyhow::Error::from)
+            .context("describe engine")?;
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+    }
+    Ok(format!("{}-{:016x}", env!("CARGO_PKG_VERSION"), hasher.finish()))
+}
+
+/// A child's words may hold anything; what we print is one line of printable text.
+pub fn one_line(text: &str) -> String {
+    let joined = text.split('\n').map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>();
+    joined.join("; ").chars().filter(|c| !c.is_control()).take(2000).collect()
+}

@@ -1,0 +1,85 @@
+//! Passes accepted connections to workers.
+
+use nix::sys::signal::Signal;
+
+use super::WorkerId;
+use super::balance::{self, Load};
+use super::listen::Accepted;
+use super::pool::{Phase, Pool};
+use super::workers::State;
+use crate::ipc::message::ConnectionId;
+
+/// Connections that may wait here before the accept loop pauses; the kernel queues the rest.
+const WAITING: usize = 64;
+
+impl Pool {
+    /// Gives a connection to the worker the policy picks, or keeps it until one can take it.
+    pub fn dispatch(&mut self, connection: Accepted) {
+        let mut connection = connection;
+        while let Some(id) = self.pick(&connection) {
+            let number = ConnectionId(self.next_connection);
+            let Some(worker) = self.workers.get_mut(&id) else {
+                break;
+            };
+            match worker.give(number, connection) {
+                Ok(()) => {
+                    self.next_connection += 1;
+                    if self.last.replace(id) != Some(id) {
+                        self.update_gate();
+                    }
+                    return;
+                }
+                Err(back) => {
+                    // It is past help; its end will be noticed, and others are not kept waiting.
+                    worker.kill(Signal::SIGKILL);
+                    worker.state = State::Draining;
+                    connection = back;
+                }
+            }
+        }
+        if self.phase != Phase::Stopping || !self.workers.is_empty() {
+            self.waiting.push_back(connection);
+        }
+        self.update_gate();
+    }
+
+    fn pick(&self, connection: &Accepted) -> Option<WorkerId> {
+        // While stopping, those that still finish their work are all there is.
+        let usable = |state| match self.phase {
+            Phase::Stopping => state != State::Starting,
+            _ => state == State::Ready,
+        };
+        let loads: Vec<Load> = self
+            .workers
+            .values()
+            .filter(|worker| usable(worker.state) && worker.keeps_up())
+            .map(|worker| Load { worker: worker.id, connections: worker.connections() })
+            .collect();
+        match connection.only {
+            Some(id) if self.workers.contains_key(&id) => {
+                loads.iter().find(|load| load.worker == id).map(|load| load.worker)
+            }
+            _ => {
+                let peer = connection.ends.peer.map(|peer| peer.ip());
+                balance::pick(self.config.balance, &loads, self.last, peer)
+            }
+        }
+    }
+
+    /// Tries again what had to wait.
+    pub fn pass_on_waiting(&mut self) {
+        for _ in 0..self.waiting.len() {
+            if let Some(connection) = self.waiting.pop_front() {
+                self.dispatch(connection);
+            }
+        }
+        self.update_gate();
+    }
+
+    pub(super) fn update_gate(&self) {
+        let open = self.phase == Phase::Serving
+            && self.waiting.len() < WAITING
+            && self.workers.values().any(|worker| worker.state == State::Ready);
+        self.gate.send_if_modified(|now| std::mem::replace(now, open) != open);
+    }
+}

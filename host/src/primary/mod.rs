@@ -1,0 +1,161 @@
+//! The privileged parent: opens sockets, accepts, balances, supervises. One event loop; it never
+//! parses what a client, a plugin or an artifact contains.
+
+pub mod balance;
+
+mod backoff;
+mod cache;
+mod child;
+mod compile;
+mod dispatch;
+mod listen;
+mod output;
+mod pool;
+mod signals;
+mod user;
+mod workers;
+
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use crate::config::{AccessLog, Config};
+use crate::ipc::message::FromWorker;
+use crate::sys;
+use crate::worker::settings::LogFormat;
+use cache::Cache;
+use child::End;
+use compile::Compiler;
+
+use output::{Output, Stream, Writer};
+use pool::{Bound, Links, Pool};
+use signals::Wish;
+
+/// Accepted connections that may wait for the loop.
+const ACCEPTED: usize = 64;
+
+/// Numbers a worker; never reused in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WorkerId(pub u32);
+
+impl std::fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What can happen, other than a new connection.
+pub enum Event {
+    Frame(WorkerId, FromWorker, Vec<OwnedFd>),
+    Broken(WorkerId, String),
+    Exited(WorkerId, End),
+    Overdue(WorkerId),
+    Respawn(usize),
+    DrainOver,
+}
+
+/// Runs the host until it is told to stop.
+pub fn serve(config: Config) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start runtime")?;
+    let (output, writer) = Output::start().context("start output")?;
+    let result = LocalSet::new().block_on(&runtime, run(config, output));
+    drop(runtime);
+    Writer::finish(writer);
+    result
+}
+
+async fn run(config: Config, output: Output) -> Result<()> {
+    // Before anything can fail half-way: from here on a signal is an orderly end.
+    let mut wishes = signals::listen()?;
+    raise_descriptor_limit();
+    let bound = Bound::open(&config.pool)?;
+    user::become_user(config.user.as_deref(), config.group.as_deref())?;
+    sys::set_title("host: primary");
+    let access_log = config.access_log.as_ref().map(|log| open_log(log, &output)).transpose()?;
+    let compiler = Compiler { cache: cache(&config, &output), output: output.clone() };
+    let artifact = tokio::select! {
+        artifact = compiler.artifact(&config.pool.plugin) => artifact?,
+        _ = wishes.recv() => return Ok(()),
+    };
+    let (events, mut happened) = mpsc::unbounded_channel();
+    let (accepted, mut arrivals) = mpsc::channel(ACCEPTED);
+    let links = Links { output: output.clone(), events: events.clone(), accepted };
+    let drain_timeout = config.pool.drain_timeout;
+    let mut pool = Pool::new(config.pool, bound, artifact, access_log, links)?;
+    pool.start()?;
+    let mut stopping = false;
+    while !pool.is_stopped() {
+        tokio::select! {
+            biased;
+            Some(wish) = wishes.recv() => match wish {
+                Wish::Stop if !stopping => {
+                    stopping = true;
+                    output.log("stopping");
+                    pool.stop();
+                    let events = events.clone();
+                    tokio::task::spawn_local(async move {
+                        tokio::time::sleep(drain_timeout).await;
+                        let _ = events.send(Event::DrainOver);
+                    });
+                }
+                Wish::Stop | Wish::StopNow => pool.kill("told to stop now"),
+            },
+            Some(event) = happened.recv() => react(&mut pool, event)?,
+            Some(connection) = arrivals.recv() => pool.dispatch(connection),
+        }
+    }
+    output.log("stopped");
+    Ok(())
+}
+
+fn react(pool: &mut Pool, event: Event) -> Result<()> {
+    match event {
+        Event::Frame(id, frame, fds) => pool.frame(id, frame, fds)?,
+        Event::Broken(id, why) => pool.broken(id, &why),
+        Event::Exited(id, end) => pool.exited(id, end)?,
+        Event::Overdue(id) => pool.overdue(id),
+        Event::Respawn(seat) => pool.respawn(seat),
+        Event::DrainOver => pool.kill("its drain time is over"),
+    }
+    Ok(())
+}
+
+/// A cache that cannot be used costs time, not service.
+fn cache(config: &Config, output: &Output) -> Option<Cache> {
+    if !config.cache {
+        return None;
+    }
+    Cache::open().inspect_err(|error| output.log(&format!("no artifact cache: {error:#}"))).ok()
+}
+
+/// The pipe workers write access-log lines to, and a task that moves them on.
+fn open_log(log: &AccessLog, output: &Output) -> Result<(LogFormat, OwnedFd)> {
+    let format = if log.json { LogFormat::Json } else { LogFormat::Combined };
+    let (reader, writer) = child::pipe()?;
+    match &log.file {
+        None => {
+            let relay = output.clone().relay(reader, Stream::Out, String::new());
+            tokio::task::spawn_local(relay);
+        }
+        Some(path) => {
+            let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+            let file = file.with_context(|| format!("open {}", path.display()))?;
+            tokio::task::spawn_local(output::append(reader, file, output.clone()));
+        }
+    }
+    Ok((format, writer))
+}
+
+/// Connections in transit are held here: take as many descriptors as we may have.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}

@@ -1,0 +1,197 @@
+//! One worker as the primary sees it, from clone to reaping.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::child::{self, Child, End};
+use super::listen::Accepted;
+use super::output::Output;
+use super::{Event, WorkerId};
+use crate::ipc::channel::Channel;
+use crate::ipc::message::{ConnectionId, FromWorker, ToWorker};
+use crate::scoreboard::Scoreboard;
+use crate::sys;
+use crate::worker::settings::Settings;
+
+/// A worker that has closed its channel has this long to be gone.
+const LAST_BREATH: Duration = Duration::from_secs(2);
+/// Lines of a dead child that are still in its pipes are waited for this long.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Starting,
+    Ready,
+    Draining,
+}
+
+pub struct Worker {
+    pub id: WorkerId,
+    pub generation: u64,
+    /// Its place in the pool; the successor takes the same one.
+    pub seat: usize,
+    pub state: State,
+    pub started: Instant,
+    pub scoreboard: Scoreboard,
+    /// What it said went wrong before it exited.
+    pub failure: Option<String>,
+    /// Connections it was given but has not read from: ours to give to another if it dies.
+    untaken: HashMap<ConnectionId, Accepted>,
+    assigned: u64,
+    channel: Rc<Channel<ToWorker, FromWorker>>,
+    process: Rc<sys::Child>,
+}
+
+/// What a worker is started with besides its settings.
+pub struct Start<'a> {
+    pub seat: usize,
+    pub settings: Settings,
+    pub artifact: &'a OwnedFd,
+    pub access_log: Option<&'a OwnedFd>,
+    pub dirs: &'a [OwnedFd],
+}
+
+impl Worker {
+    pub fn start(
+        what: Start<'_>,
+        output: &Output,
+        events: &UnboundedSender<Event>,
+        ready_timeout: Duration,
+    ) -> Result<Worker> {
+        let id = WorkerId(what.settings.worker_id);
+        let generation = what.settings.generation;
+        let title = format!("host: worker {id} (gen {generation}) {}", what.settings.plugin);
+        let child: Child<ToWorker, FromWorker> =
+            child::start("worker", &title, &format!("[worker {id}] "), output)?;
+        let (scoreboard, page) = Scoreboard::create()?;
+        let mut fds = vec![what.artifact.try_clone()?, page];
+        for fd in what.access_log.into_iter().chain(what.dirs) {
+            fds.push(fd.try_clone()?);
+        }
+        child.channel.post(&ToWorker::Setup(Box::new(what.settings)), fds)?;
+        let worker = Worker {
+            id,
+            generation,
+            seat: what.seat,
+            state: State::Starting,
+            started: Instant::now(),
+            scoreboard,
+            failure: None,
+            untaken: HashMap::new(),
+            assigned: 0,
+            channel: Rc::new(child.channel),
+            process: Rc::new(child.process),
+        };
+        worker.watch(child.relays, events.clone(), ready_timeout);
+        Ok(worker)
+    }
+
+    /// Turns what the worker does into events, its end last.
+    fn watch(
+        &self,
+        relays: Vec<tokio::task::JoinHandle<()>>,
+        events: UnboundedSender<Event>,
+        ready_timeout: Duration,
+    ) {
+        let (id, channel, process) = (self.id, self.channel.clone(), self.process.clone());
+        let late = events.clone();
+        tokio::task::spawn_local(async move {
+            let frames = async {
+                loop {
+                    match channel.recv().await {
+                        Ok(Some((frame, fds))) => drop(events.send(Event::Frame(id, frame, fds))),
+                        Ok(None) => return,
+                        Err(error) => {
+                            let _ = events.send(Event::Broken(id, format!("{error:#}")));
+                            return;
+                        }
+                    }
+                }
+            };
+            tokio::select! {
+                _ = frames => {}
+                Err(error) = channel.pump() => {
+                    let _ = events.send(Event::Broken(id, format!("{error:#}")));
+                }
+            }
+            let end = match tokio::time::timeout(LAST_BREATH, child::wait(&process.pidfd)).await {
+                Ok(end) => end,
+                Err(_) => {
+                    process.kill(Signal::SIGKILL);
+                    child::wait(&process.pidfd).await
+                }
+            };
+            let words = async {
+                for relay in relays {
+                    let _ = relay.await;
+                }
+            };
+            let _ = tokio::time::timeout(LAST_WORDS, words).await;
+            let _ = events.send(Event::Exited(id, end.unwrap_or(End::Code(-1))));
+        });
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(ready_timeout).await;
+            let _ = late.send(Event::Overdue(id));
+        });
+    }
+
+    /// Connections it holds, as far as it admits having closed some.
+    pub fn connections(&self) -> u64 {
+        self.assigned.saturating_sub(self.scoreboard.connections_closed.load(Relaxed))
+    }
+
+    /// Whether it keeps up with what it is sent.
+    pub fn keeps_up(&self) -> bool {
+        self.channel.backlog() == 0
+    }
+
+    /// Passes a connection on; on failure it comes back.
+    pub fn give(&mut self, id: ConnectionId, connection: Accepted) -> Result<(), Accepted> {
+        let Ok(copy) = connection.fd.try_clone() else {
+            return Err(connection);
+        };
+        let message = ToWorker::Connection {
+            id,
+            ends: connection.ends.clone(),
+            read: connection.read.clone(),
+        };
+        if self.channel.post(&message, vec![copy]).is_err() {
+            return Err(connection);
+        }
+        self.assigned += 1;
+        self.untaken.insert(id, connection);
+        Ok(())
+    }
+
+    pub fn took(&mut self, ids: &[ConnectionId]) {
+        for id in ids {
+            self.untaken.remove(id);
+        }
+    }
+
+    /// What it never read from, oldest first.
+    pub fn reclaim(&mut self) -> Vec<Accepted> {
+        let mut all: Vec<_> = std::mem::take(&mut self.untaken).into_iter().collect();
+        all.sort_by_key(|(id, _)| *id);
+        all.into_iter().map(|(_, connection)| connection).collect()
+    }
+
+    pub fn post(&self, message: &ToWorker, fds: Vec<OwnedFd>) -> Result<()> {
+        self.channel.post(message, fds)
+    }
+
+    pub fn kill(&self, signal: Signal) {
+        self.process.kill(signal);
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.process.pid.as_raw()
+    }
+}
