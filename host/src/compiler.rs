@@ -14,10 +14,10 @@ const WASM_MAGIC: &[u8; 4] = b"\0asm";
 const COMPONENT_LAYER: [u8; 2] = [1, 0];
 
 pub fn run() -> Result<()> {
-    let channel: Channel<FromCompiler, ToCompiler> = Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let _entered = runtime.enter();
     runtime.block_on(async {
+        let channel: Channel<FromCompiler, ToCompiler> =
+            Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?;
         let (_, fds) = channel.recv().await?.context("primary is gone")?;
         match compile(fds) {
             Ok(artifact) => channel.post(&FromCompiler::Done, vec![artifact])?,

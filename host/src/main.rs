@@ -6,6 +6,7 @@ mod config;
 mod engine;
 mod ipc;
 mod primary;
+mod resolver;
 mod scoreboard;
 mod sys;
 mod worker;
@@ -20,13 +21,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
-    if let Some(role) = sys::role_argument(&args) {
+    if let Some((title, role)) = sys::role_argument(&args) {
+        sys::set_title(title);
         return child(role);
     }
     match run(cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("host: {error:#}");
+            eprintln!("host: {}", line(&error));
             ExitCode::FAILURE
         }
     }
@@ -43,14 +45,25 @@ fn run(cli: cli::Cli) -> Result<()> {
 
 /// A mistake on the command line, as clap's own are: exit code 2.
 fn usage(error: &anyhow::Error) -> ! {
-    eprintln!("host: {error:#}");
+    eprintln!("host: {}", line(error));
     std::process::exit(2)
+}
+
+/// An error as one line, without the error numbers the standard library adds.
+fn line(error: &anyhow::Error) -> String {
+    let mut text = format!("{error:#}").replace('\n', "; ");
+    while let Some(start) = text.find(" (os error ") {
+        let end = text[start..].find(')').map_or(text.len(), |length| start + length + 1);
+        text.replace_range(start..end, "");
+    }
+    text
 }
 
 /// A child role: its errors travel over its channel, and to its log.
 fn child(role: &str) -> ExitCode {
     let result = match role {
         "compiler" => compiler::run(),
+        "resolver" => resolver::run(),
         "worker" => worker::run(),
         _ => return ExitCode::from(2),
     };

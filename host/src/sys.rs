@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
 use anyhow::{Context, Result, ensure};
@@ -336,28 +336,20 @@ fn argument_area() -> Option<(usize, usize)> {
     })
 }
 
-/// Whether this process was started as a child role, and which.
-pub fn role_argument(args: &[std::ffi::OsString]) -> Option<&str> {
+/// Whether this process was started as a child: its title and its role.
+pub fn role_argument(args: &[std::ffi::OsString]) -> Option<(&str, &str)> {
     match args {
-        [title, role] if title.to_str()?.starts_with("host: ") => role.to_str(),
+        [title, role] if title.to_str()?.starts_with("host: ") => {
+            Some((title.to_str()?.trim_end(), role.to_str()?))
+        }
         _ => None,
     }
-}
-
-/// Leaves the raw number to a library that closes it itself.
-pub fn release_fd(fd: OwnedFd) -> RawFd {
-    fd.into_raw_fd()
 }
 
 /// Reads the signals name for messages: `SIGKILL`, or its number.
 pub fn signal_name(number: i32) -> String {
     nix::sys::signal::Signal::try_from(number)
         .map_or_else(|_| format!("signal {number}"), |signal| signal.as_str().to_owned())
-}
-
-/// The directory entry `name` as a C string, for calls nix has no wrapper for.
-pub fn c_str(text: &str) -> Result<CString> {
-    CString::new(text).with_context(|| format!("{text:?} holds a NUL byte"))
 }
 
 /// Accepts one connection, non-blocking and close-on-exec, with its peer if that is an IP address.

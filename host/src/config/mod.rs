@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::cli;
 use crate::primary::balance::Policy;
+use crate::resolver::policy::Grant;
 use crate::worker::settings::Limits;
 
 pub use listen::ListenSpec;
@@ -32,7 +33,7 @@ pub struct PoolConfig {
     pub env: Vec<(String, String)>,
     pub set: Vec<(String, String)>,
     pub dirs: Vec<DirGrant>,
-    pub allow_outbound: Vec<OutboundGrant>,
+    pub allow_outbound: Vec<Grant>,
     pub listen: Vec<ListenSpec>,
     pub listen_per_worker: Option<u16>,
     pub backlog: i32,
@@ -48,13 +49,6 @@ pub struct DirGrant {
     pub host: PathBuf,
     pub guest: String,
     pub read_only: bool,
-}
-
-/// A host name or address a plugin may connect to; no port means 80 and 443.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutboundGrant {
-    pub host: String,
-    pub port: Option<u16>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +72,7 @@ impl Config {
                 .plugin
                 .allow_outbound
                 .iter()
-                .map(|text| outbound(text))
+                .map(|text| text.parse())
                 .collect::<Result<_>>()?,
             listen: listen.collect::<Result<_>>()?,
             listen_per_worker: flags.listen.listen_per_worker,
@@ -182,23 +176,6 @@ fn dir(text: &str) -> Result<DirGrant> {
     Ok(DirGrant { host, guest: guest.to_owned(), read_only })
 }
 
-fn outbound(text: &str) -> Result<OutboundGrant> {
-    let wrong = || format!("--allow-outbound {text}: write HOST or HOST:PORT, without a scheme");
-    ensure!(!text.is_empty() && !text.contains('/'), wrong());
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((v6, "")) => (v6, None),
-        Some((v6, port)) => (v6, Some(port.strip_prefix(':').with_context(wrong)?)),
-        None if text.parse::<std::net::Ipv6Addr>().is_ok() => (text, None),
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    let port = port.map(|port| port.parse().with_context(wrong)).transpose()?;
-    ensure!(!host.is_empty(), wrong());
-    Ok(OutboundGrant { host: host.to_ascii_lowercase(), port })
-}
-
 fn access_log(text: &str) -> Result<AccessLog> {
     let (format, file) = match text.split_once(':') {
         Some((format, file)) => (format, Some(PathBuf::from(file))),
@@ -215,18 +192,6 @@ fn access_log(text: &str) -> Result<AccessLog> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn outbound_grants_take_names_addresses_and_ports() {
-        let grant = |host: &str, port| OutboundGrant { host: host.into(), port };
-        assert_eq!(outbound("Example.com").unwrap(), grant("example.com", None));
-        assert_eq!(outbound("a:81").unwrap(), grant("a", Some(81)));
-        assert_eq!(outbound("[::1]:81").unwrap(), grant("::1", Some(81)));
-        assert_eq!(outbound("::1").unwrap(), grant("::1", None));
-        for wrong in ["", "http://a", "a:b", ":80", "a:99999"] {
-            assert!(outbound(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_pair_needs_a_name_and_may_hold_further_equal_signs() {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::resolver::policy::Grant;
 use crate::worker::settings::Settings;
 
 /// Numbers a connection within the run of one primary.
@@ -20,7 +21,8 @@ pub struct Ends {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// First message. Descriptors: artifact, scoreboard, access log (if any), then one a `--dir`.
+    /// First message. Descriptors: artifact, scoreboard, access log (if any), resolver (if any), then
+    /// one a `--dir`.
     Setup(Box<Settings>),
     /// A connection to serve. One descriptor. `read` are bytes an earlier worker had taken already.
     Connection { id: ConnectionId, ends: Ends, read: Vec<u8> },
@@ -58,4 +60,41 @@ pub enum FromCompiler {
     /// Descriptor: the artifact in a memfd, for the primary to seal.
     Done,
     Failed(String),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToResolver {
+    /// What is allowed from now on.
+    Grants(Vec<Grant>),
+    /// Descriptor: the resolver's end of a worker's channel.
+    Worker,
+}
+
+/// From a worker to the resolver.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WantsConnection {
+    pub ticket: u64,
+    pub host: String,
+    pub port: u16,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromResolver {
+    /// Descriptor: the connection.
+    Connected {
+        ticket: u64,
+    },
+    Refused {
+        ticket: u64,
+        why: Refusal,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    Denied,
+    NotFound,
+    Refused,
+    TimedOut,
+    Unreachable,
 }

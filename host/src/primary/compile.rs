@@ -62,10 +62,13 @@ impl Compiler {
         let input = sys::sealed_memfd("host-plugin", plugin)?;
         let child: Child<ToCompiler, FromCompiler> =
             child::start("compiler", "host: compiler", "[compiler] ", &self.output)?;
-        child.channel.post(&ToCompiler::Compile, vec![input])?;
+        // If it is gone already, how it ended says more than that it cannot be written to.
+        let _ = child.channel.post(&ToCompiler::Compile, vec![input]);
         let answer = tokio::time::timeout(DEADLINE, child.channel.recv()).await;
-        // Whatever it answered, it has nothing more to do.
-        child.process.kill(Signal::SIGKILL);
+        // Whatever it answered, it has nothing more to do; if it died, its own end is the reason.
+        if !matches!(answer, Ok(Ok(None))) {
+            child.process.kill(Signal::SIGKILL);
+        }
         let end = child::wait(&child.process.pidfd).await?;
         match answer.with_context(|| format!("not done within {}s", DEADLINE.as_secs()))?? {
             Some((FromCompiler::Done, mut fds)) => {

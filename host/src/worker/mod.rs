@@ -10,9 +10,8 @@ use crate::sys;
 
 pub fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let _entered = runtime.enter();
-    let channel: Channel<FromWorker, ToWorker> = Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?;
     runtime.block_on(async {
+        let channel: Channel<FromWorker, ToWorker> = Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?;
         let (_setup, _fds) = channel.recv().await?.context("primary is gone")?;
         channel.post(&FromWorker::Ready, vec![])?;
         while let Some((_m, _)) = channel.recv().await? {}
