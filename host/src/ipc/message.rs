@@ -21,13 +21,14 @@ pub struct Ends {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// First message. Descriptors: artifact, scoreboard, access log (if any), resolver (if any), then
-    /// one a `--dir`.
+    /// First message. Descriptors: artifact, scoreboard, access log (if any), then one a `--dir`.
     Setup(Box<Settings>),
     /// A connection to serve. One descriptor. `read` are bytes an earlier worker had taken already.
     Connection { id: ConnectionId, ends: Ends, read: Vec<u8> },
     /// A listener to accept from, under `--balance shared` and `reuseport`. One descriptor.
     Listener { local: Option<SocketAddr> },
+    /// Where outgoing connections come from, from now on. One descriptor.
+    Resolver,
     /// Finish what is in flight, take nothing new, then exit.
     Drain {
         /// Give idle keep-alive connections back instead of closing them.

@@ -9,6 +9,7 @@ mod child;
 mod compile;
 mod dispatch;
 mod listen;
+mod outbound;
 mod output;
 mod pool;
 mod signals;
@@ -54,6 +55,7 @@ pub enum Event {
     Exited(WorkerId, End),
     Overdue(WorkerId),
     Respawn(usize),
+    ResolverGone,
     DrainOver,
 }
 
@@ -121,6 +123,7 @@ fn react(pool: &mut Pool, event: Event) -> Result<()> {
         Event::Exited(id, end) => pool.exited(id, end)?,
         Event::Overdue(id) => pool.overdue(id),
         Event::Respawn(seat) => pool.respawn(seat),
+        Event::ResolverGone => pool.resolver_gone(),
         Event::DrainOver => pool.kill("its drain time is over"),
     }
     Ok(())

@@ -14,6 +14,7 @@ use super::backoff::Backoff;
 use super::child::End;
 use super::compile::{Artifact, one_line};
 use super::listen::{self, Accepted, Acceptor, Listener};
+use super::outbound::Resolver;
 use super::output::Output;
 use super::workers::{Start, State, Worker};
 use super::{Event, WorkerId};
@@ -66,6 +67,7 @@ pub struct Pool {
     access_log: Option<(LogFormat, OwnedFd)>,
     generation: u64,
     next_worker: u32,
+    resolver: Option<Resolver>,
 }
 
 impl Pool {
@@ -98,6 +100,7 @@ impl Pool {
             access_log,
             generation: 1,
             next_worker: 1,
+            resolver: None,
             config,
         })
     }
@@ -109,7 +112,32 @@ impl Pool {
                 tokio::task::spawn_local(run_acceptor(acceptor));
             }
         }
+        self.start_resolver()?;
         (0..self.seats.len()).try_for_each(|seat| self.start_worker(seat))
+    }
+
+    fn start_resolver(&mut self) -> Result<()> {
+        if !self.config.allow_outbound.is_empty() {
+            let Links { output, events, .. } = &self.links;
+            self.resolver = Some(Resolver::start(&self.config.allow_outbound, output, events)?);
+        }
+        Ok(())
+    }
+
+    /// Outgoing requests fail until the next one is up; nothing else notices.
+    pub fn resolver_gone(&mut self) {
+        if self.is_stopped() || self.resolver.take().is_none() {
+            return;
+        }
+        self.links.output.log("resolver died; restarting it");
+        if let Err(error) = self.start_resolver() {
+            return self.links.output.log(&format!("start resolver: {error:#}"));
+        }
+        for worker in self.workers.values() {
+            if let Some(Err(error)) = self.resolver.as_ref().map(|r| r.connect(worker)) {
+                self.links.output.log(&format!("worker {}: {error:#}", worker.id));
+            }
+        }
     }
 
     fn acceptor(&self, listener: &Listener, only: Option<WorkerId>) -> Result<Acceptor> {
@@ -136,6 +164,9 @@ impl Pool {
         let Links { output, events, .. } = &self.links;
         let worker = Worker::start(start, output, events, self.config.ready_timeout)
             .with_context(|| format!("start worker {id}"))?;
+        if let Some(resolver) = &self.resolver {
+            resolver.connect(&worker)?;
+        }
         self.seats[seat].worker = Some(worker.id);
         self.workers.insert(worker.id, worker);
         Ok(())
@@ -372,6 +403,12 @@ impl Pool {
         for worker in self.workers.values() {
             self.links.output.log(&format!("killing worker {}: {why}", worker.id));
             worker.kill(Signal::SIGKILL);
+        }
+    }
+
+    fn end_resolver(&mut self) {
+        if let Some(resolver) = self.resolver.take() {
+            resolver.kill();
         }
     }
 

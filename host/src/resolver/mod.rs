@@ -48,7 +48,7 @@ pub fn run() -> Result<()> {
 
 /// Until the worker is gone or talks nonsense.
 async fn serve(worker: Rc<ToPeer>, grants: Rc<RefCell<Vec<Grant>>>) {
-    let slots = Rc::new(tokio::sync::Semaphore::new(AT_ONCE));
+    let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
     let pump = worker.clone();
     tokio::task::spawn_local(async move { pump.pump().await });
     loop {
