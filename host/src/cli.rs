@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::ReloadMode;
+
 #[derive(Parser)]
 #[command(
     name = "host",
@@ -97,6 +99,15 @@ pub struct PoolFlags {
     /// How long requests in flight may take to finish when their worker stops
     #[arg(long, value_name = "TIME", default_value = "30s")]
     pub drain_timeout: String,
+    /// How a new generation takes over
+    #[arg(long, value_enum, default_value = "parallel")]
+    pub reload: ReloadMode,
+    /// Ask each worker of a new generation for this path before it serves; 200 to 399 is healthy
+    #[arg(long, value_name = "PATH")]
+    pub health_path: Option<String>,
+    /// A new generation that crash-loops within this time is rolled back
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub probation: String,
     /// Requests one instance serves, one after another; 0 is no limit
     /// [default: 1 for wasi:http 0.2, 128 for 0.3]
     #[arg(long, value_name = "N")]

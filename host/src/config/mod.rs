@@ -26,7 +26,7 @@ pub struct Config {
 }
 
 /// One plugin and how it is served.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PoolConfig {
     pub plugin: PathBuf,
     pub args: Vec<String>,
@@ -41,7 +41,18 @@ pub struct PoolConfig {
     pub workers: usize,
     pub ready_timeout: Duration,
     pub drain_timeout: Duration,
+    pub reload: ReloadMode,
+    pub health_path: Option<String>,
+    pub probation: Duration,
     pub limits: Limits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReloadMode {
+    /// One worker after the other: at most one more than usual at a time.
+    Rolling,
+    /// All at once: every worker of the new generation is ready before the first gets a connection.
+    Parallel,
 }
 
 #[derive(Debug, Clone)]
@@ -81,6 +92,9 @@ impl Config {
             workers: workers(&flags.pool.workers)?,
             ready_timeout: units::duration("--ready-timeout", &flags.pool.ready_timeout)?,
             drain_timeout: units::duration("--drain-timeout", &flags.pool.drain_timeout)?,
+            reload: flags.pool.reload,
+            health_path: flags.pool.health_path,
+            probation: units::duration("--probation", &flags.pool.probation)?,
             limits,
         };
         Ok(Config {

@@ -28,6 +28,10 @@ impl Backoff {
         }
     }
 
+    pub fn early_deaths(&self) -> u32 {
+        self.early_deaths
+    }
+
     pub fn crash_looping(&self) -> bool {
         self.early_deaths >= LOOP
     }

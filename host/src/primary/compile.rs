@@ -26,6 +26,13 @@ pub struct Artifact {
     key: Key,
 }
 
+impl Artifact {
+    pub fn try_clone(&self) -> Result<Artifact> {
+        let fd = self.fd.try_clone().context("duplicate artifact")?;
+        Ok(Artifact { fd, from_cache: self.from_cache, key: self.key.clone() })
+    }
+}
+
 /// Where artifacts come from; shared by every start and reload.
 pub struct Compiler {
     pub cache: Option<Cache>,

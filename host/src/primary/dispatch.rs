@@ -6,7 +6,7 @@ use super::WorkerId;
 use super::balance::{self, Load};
 use super::listen::Accepted;
 use super::pool::{Phase, Pool};
-use super::workers::State;
+use super::workers::{State, Worker};
 use crate::ipc::message::ConnectionId;
 
 /// Connections that may wait here before the accept loop pauses; the kernel queues the rest.
@@ -45,14 +45,14 @@ impl Pool {
 
     fn pick(&self, connection: &Accepted) -> Option<WorkerId> {
         // While stopping, those that still finish their work are all there is.
-        let usable = |state| match self.phase {
-            Phase::Stopping => state != State::Starting,
-            _ => state == State::Ready,
+        let usable = |worker: &Worker| match self.phase {
+            Phase::Stopping => worker.state != State::Starting,
+            _ => self.is_seated(worker),
         };
         let loads: Vec<Load> = self
             .workers
             .values()
-            .filter(|worker| usable(worker.state) && worker.keeps_up())
+            .filter(|worker| usable(worker) && worker.keeps_up())
             .map(|worker| Load { worker: worker.id, connections: worker.connections() })
             .collect();
         match connection.only {
@@ -79,7 +79,7 @@ impl Pool {
     pub(super) fn update_gate(&self) {
         let open = self.phase == Phase::Serving
             && self.waiting.len() < WAITING
-            && self.workers.values().any(|worker| worker.state == State::Ready);
+            && self.workers.values().any(|worker| self.is_seated(worker));
         self.gate.send_if_modified(|now| std::mem::replace(now, open) != open);
     }
 }

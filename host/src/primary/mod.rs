@@ -4,19 +4,26 @@
 pub mod balance;
 
 mod backoff;
+mod bound;
 mod cache;
 mod child;
 mod compile;
 mod dispatch;
+mod generation;
+mod health;
+mod lifecycle;
 mod listen;
 mod outbound;
 mod output;
 mod pool;
+mod reload;
 mod signals;
+mod stop;
 mod user;
 mod workers;
 
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -31,8 +38,10 @@ use cache::Cache;
 use child::End;
 use compile::Compiler;
 
+use bound::Bound;
+use generation::Generation;
 use output::{Output, Stream, Writer};
-use pool::{Bound, Links, Pool};
+use pool::{Links, Phase, Pool};
 use signals::Wish;
 
 /// Accepted connections that may wait for the loop.
@@ -56,7 +65,10 @@ pub enum Event {
     Overdue(WorkerId),
     Respawn(usize),
     ResolverGone,
-    DrainOver,
+    DrainOver(WorkerId),
+    Compiled(u64, Result<Generation>),
+    Recompiled(Result<Generation>),
+    Healthy(WorkerId, Result<()>),
 }
 
 /// Runs the host until it is told to stop.
@@ -80,40 +92,38 @@ async fn run(config: Config, output: Output) -> Result<()> {
     user::become_user(config.user.as_deref(), config.group.as_deref())?;
     sys::set_title("host: primary");
     let access_log = config.access_log.as_ref().map(|log| open_log(log, &output)).transpose()?;
-    let compiler = Compiler { cache: cache(&config, &output), output: output.clone() };
+    let cache = cache(&config, &output);
+    let compiler = Rc::new(Compiler { cache, output: output.clone() });
     let artifact = tokio::select! {
         artifact = compiler.artifact(&config.pool.plugin) => artifact?,
         _ = wishes.recv() => return Ok(()),
     };
     let (events, mut happened) = mpsc::unbounded_channel();
     let (accepted, mut arrivals) = mpsc::channel(ACCEPTED);
-    let links = Links { output: output.clone(), events: events.clone(), accepted };
-    let drain_timeout = config.pool.drain_timeout;
-    let mut pool = Pool::new(config.pool, bound, artifact, access_log, links)?;
+    let links = Links { output: output.clone(), compiler, events, accepted };
+    let mut pool = Pool::new(Generation::new(1, config.pool, artifact)?, bound, access_log, links);
     pool.start()?;
-    let mut stopping = false;
     while !pool.is_stopped() {
         tokio::select! {
             biased;
-            Some(wish) = wishes.recv() => match wish {
-                Wish::Stop if !stopping => {
-                    stopping = true;
-                    output.log("stopping");
-                    pool.stop();
-                    let events = events.clone();
-                    tokio::task::spawn_local(async move {
-                        tokio::time::sleep(drain_timeout).await;
-                        let _ = events.send(Event::DrainOver);
-                    });
-                }
-                Wish::Stop | Wish::StopNow => pool.kill("told to stop now"),
-            },
+            Some(wish) = wishes.recv() => fulfil(&mut pool, wish),
             Some(event) = happened.recv() => react(&mut pool, event)?,
             Some(connection) = arrivals.recv() => pool.dispatch(connection),
         }
     }
     output.log("stopped");
     Ok(())
+}
+
+fn fulfil(pool: &mut Pool, wish: Wish) {
+    match wish {
+        Wish::Stop if pool.phase != Phase::Stopping => {
+            pool.log("stopping");
+            pool.stop();
+        }
+        Wish::Stop | Wish::StopNow => pool.kill("told to stop now"),
+        Wish::Reload => pool.reload(Default::default()),
+    }
 }
 
 fn react(pool: &mut Pool, event: Event) -> Result<()> {
@@ -124,7 +134,10 @@ fn react(pool: &mut Pool, event: Event) -> Result<()> {
         Event::Overdue(id) => pool.overdue(id),
         Event::Respawn(seat) => pool.respawn(seat),
         Event::ResolverGone => pool.resolver_gone(),
-        Event::DrainOver => pool.kill("its drain time is over"),
+        Event::DrainOver(id) => pool.drain_over(id),
+        Event::Compiled(number, generation) => pool.compiled(number, generation),
+        Event::Recompiled(generation) => pool.recompiled(generation)?,
+        Event::Healthy(id, health) => pool.healthy(id, health)?,
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ pub enum Wish {
     Stop,
     /// SIGQUIT.
     StopNow,
+    /// SIGHUP.
+    Reload,
 }
 
 pub fn listen() -> Result<mpsc::UnboundedReceiver<Wish>> {
@@ -18,6 +20,7 @@ pub fn listen() -> Result<mpsc::UnboundedReceiver<Wish>> {
         (SignalKind::terminate(), Wish::Stop),
         (SignalKind::interrupt(), Wish::Stop),
         (SignalKind::quit(), Wish::StopNow),
+        (SignalKind::hangup(), Wish::Reload),
     ] {
         let mut stream = signal(kind).context("watch signals")?;
         let sender = sender.clone();

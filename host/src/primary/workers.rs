@@ -11,11 +11,13 @@ use nix::sys::signal::Signal;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::child::{self, Child, End};
+use super::generation::Generation;
+use super::health;
 use super::listen::Accepted;
 use super::output::Output;
 use super::{Event, WorkerId};
 use crate::ipc::channel::Channel;
-use crate::ipc::message::{ConnectionId, FromWorker, ToWorker};
+use crate::ipc::message::{ConnectionId, Ends, FromWorker, ToWorker};
 use crate::scoreboard::Scoreboard;
 use crate::sys;
 use crate::worker::settings::Settings;
@@ -24,6 +26,9 @@ use crate::worker::settings::Settings;
 const LAST_BREATH: Duration = Duration::from_secs(2);
 /// Lines of a dead child that are still in its pipes are waited for this long.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Names connections of the primary's own.
+const OWN_CONNECTION: ConnectionId = ConnectionId(0);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -34,7 +39,7 @@ pub enum State {
 
 pub struct Worker {
     pub id: WorkerId,
-    pub generation: u64,
+    pub generation: Rc<Generation>,
     /// Its place in the pool; the successor takes the same one.
     pub seat: usize,
     pub state: State,
@@ -53,9 +58,8 @@ pub struct Worker {
 pub struct Start<'a> {
     pub seat: usize,
     pub settings: Settings,
-    pub artifact: &'a OwnedFd,
+    pub generation: Rc<Generation>,
     pub access_log: Option<&'a OwnedFd>,
-    pub dirs: &'a [OwnedFd],
 }
 
 impl Worker {
@@ -66,13 +70,14 @@ impl Worker {
         ready_timeout: Duration,
     ) -> Result<Worker> {
         let id = WorkerId(what.settings.worker_id);
-        let generation = what.settings.generation;
-        let title = format!("host: worker {id} (gen {generation}) {}", what.settings.plugin);
+        let generation = what.generation;
+        let number = generation.number;
+        let title = format!("host: worker {id} (gen {number}) {}", what.settings.plugin);
         let child: Child<ToWorker, FromWorker> =
             child::start("worker", &title, &format!("[worker {id}] "), output)?;
         let (scoreboard, page) = Scoreboard::create()?;
-        let mut fds = vec![what.artifact.try_clone()?, page];
-        for fd in what.access_log.into_iter().chain(what.dirs) {
+        let mut fds = vec![generation.artifact.fd.try_clone()?, page];
+        for fd in what.access_log.into_iter().chain(&generation.dirs) {
             fds.push(fd.try_clone()?);
         }
         child.channel.post(&ToWorker::Setup(Box::new(what.settings)), fds)?;
@@ -185,6 +190,15 @@ impl Worker {
 
     pub fn post(&self, message: &ToWorker, fds: Vec<OwnedFd>) -> Result<()> {
         self.channel.post(message, fds)
+    }
+
+    /// Opens a connection to it that asks for `path`.
+    pub fn ask_health(&self, path: &str) -> Result<health::Asked> {
+        let (theirs, asked) = health::ask(path)?;
+        let connection =
+            ToWorker::Connection { id: OWN_CONNECTION, ends: Ends::default(), read: Vec::new() };
+        self.post(&connection, vec![theirs])?;
+        Ok(asked)
     }
 
     pub fn kill(&self, signal: Signal) {

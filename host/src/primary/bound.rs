@@ -1,0 +1,39 @@
+//! The listeners of a pool: common ones, or a set for each seat.
+
+use anyhow::{Result, bail};
+
+use super::balance::Policy;
+use super::listen::{self, Listener};
+use crate::config::PoolConfig;
+
+pub struct Bound {
+    pub common: Vec<Listener>,
+    /// Under `--balance reuseport`; empty else.
+    pub per_seat: Vec<Vec<Listener>>,
+}
+
+impl Bound {
+    pub fn open(config: &PoolConfig) -> Result<Bound> {
+        let reuse = config.balance == Policy::ReusePort;
+        let open = |spec| listen::open(spec, config.backlog, reuse);
+        let first: Vec<Listener> = config.listen.iter().map(open).collect::<Result<_>>()?;
+        if !reuse {
+            return Ok(Bound { common: first, per_seat: Vec::new() });
+        }
+        let mut per_seat = vec![first];
+        while per_seat.len() < config.workers {
+            let next = another_seat(&per_seat[0], config)?;
+            per_seat.push(next);
+        }
+        Ok(Bound { common: Vec::new(), per_seat })
+    }
+}
+
+/// Further listeners on the same addresses.
+pub fn another_seat(first: &[Listener], config: &PoolConfig) -> Result<Vec<Listener>> {
+    let again = |listener: &Listener| match listener.address.tcp() {
+        Some(address) => listen::open_tcp(address, config.backlog, true),
+        None => bail!("--balance reuseport: {} cannot be shared out", listener.address),
+    };
+    first.iter().map(again).collect()
+}

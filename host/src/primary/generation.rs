@@ -1,0 +1,60 @@
+//! What the workers of one generation have in common: the artifact and what the plugin is told.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::compile::Artifact;
+use crate::config::{DirGrant, PoolConfig};
+use crate::worker::settings::{Dir, LogFormat, Settings};
+
+pub struct Generation {
+    pub number: u64,
+    pub artifact: Artifact,
+    /// The plugin's file name, for titles and logs.
+    pub name: String,
+    pub dirs: Vec<OwnedFd>,
+    config: PoolConfig,
+}
+
+impl Generation {
+    pub fn new(number: u64, config: PoolConfig, artifact: Artifact) -> Result<Generation> {
+        let name = config.plugin.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let dirs = config.dirs.iter().map(|dir| open_dir(&dir.host)).collect::<Result<_>>()?;
+        Ok(Generation { number, artifact, name, dirs, config })
+    }
+
+    pub fn config(&self) -> &PoolConfig {
+        &self.config
+    }
+
+    /// The same plugin again under a new number: how a rollback looks from outside.
+    pub fn again(&self, number: u64) -> Result<Generation> {
+        Generation::new(number, self.config.clone(), self.artifact.try_clone()?)
+    }
+
+    pub fn settings(&self, worker_id: u32, access_log: Option<LogFormat>) -> Settings {
+        let dir = |dir: &DirGrant| Dir { guest_path: dir.guest.clone(), read_only: dir.read_only };
+        let config = &self.config;
+        Settings {
+            worker_id,
+            generation: self.number,
+            plugin: self.name.clone(),
+            env: config.env.clone(),
+            args: config.args.clone(),
+            config: config.set.clone(),
+            dirs: config.dirs.iter().map(dir).collect(),
+            limits: config.limits.clone(),
+            access_log,
+            allow_outbound: !config.allow_outbound.is_empty(),
+        }
+    }
+}
+
+fn open_dir(path: &Path) -> Result<OwnedFd> {
+    use nix::fcntl::OFlag;
+    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
+    nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty())
+        .with_context(|| format!("--dir {}", path.display()))
+}

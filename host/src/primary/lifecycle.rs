@@ -1,0 +1,237 @@
+//! What happens to a pool's workers between start and end: ready, seated, dead, replaced.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+
+use super::child::End;
+use super::compile::one_line;
+use super::listen::{self, Accepted};
+use super::pool::{Phase, Pool, run_acceptor};
+use super::workers::State;
+use super::{Event, WorkerId};
+use crate::ipc::message::{FromWorker, ToWorker};
+
+impl Pool {
+    /// A message from a worker. An error ends the host: the first generation could not start.
+    pub fn frame(&mut self, id: WorkerId, frame: FromWorker, fds: Vec<OwnedFd>) -> Result<()> {
+        let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
+        match frame {
+            FromWorker::Ready if worker.state == State::Starting => return self.ready(id),
+            FromWorker::Ready => {}
+            FromWorker::Failed(why) => worker.failure = Some(one_line(&why)),
+            FromWorker::Took(ids) => worker.took(&ids),
+            FromWorker::HandBack { ends, read } => {
+                for fd in fds {
+                    let (ends, read) = (ends.clone(), read.clone());
+                    self.dispatch(Accepted { fd, ends, read, only: None });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self, id: WorkerId) -> Result<()> {
+        let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
+        worker.state = State::Ready;
+        let seat = worker.seat;
+        if self.reloads.holds(worker.generation.number) {
+            return self.reload_member_ready(id);
+        }
+        self.take_seat(seat)?;
+        match self.phase {
+            Phase::Starting if self.seats.iter().all(|seat| seat.worker.is_some()) => {
+                self.phase = Phase::Serving;
+                self.announce();
+            }
+            Phase::Serving => {
+                let took = self.workers[&id].started.elapsed().as_millis();
+                self.log(&format!("worker {id} ready in {took} ms"));
+            }
+            _ => {}
+        }
+        self.pass_on_waiting();
+        Ok(())
+    }
+
+    pub fn announce(&self) {
+        let workers = match self.seats.len() {
+            1 => "1 worker".to_owned(),
+            n => format!("{n} workers"),
+        };
+        let (places, generation) = (self.places(), self.current.number);
+        self.log(&format!("serving {places} with {workers}, generation {generation}"));
+    }
+
+    /// The incoming worker takes its seat; the one before it gives its connections back and ends.
+    pub fn take_seat(&mut self, seat: usize) -> Result<()> {
+        let Some(id) = self.seats[seat].incoming.take() else { return Ok(()) };
+        let before = self.seats[seat].worker.replace(id);
+        if let Some(task) = self.seats[seat].own_port.take() {
+            task.abort();
+        }
+        self.hand_listeners(id)?;
+        self.open_own_port(id)?;
+        if let Some(before) = before {
+            self.drain(before, true);
+        }
+        Ok(())
+    }
+
+    /// Under `shared` and `reuseport` the workers accept for themselves.
+    fn hand_listeners(&self, id: WorkerId) -> Result<()> {
+        if !self.config.balance.workers_accept() {
+            return Ok(());
+        }
+        let worker = &self.workers[&id];
+        for listener in self.listeners.iter().chain(&self.seats[worker.seat].listeners) {
+            let local = listener.address.tcp();
+            worker.post(&ToWorker::Listener { local }, vec![listener.fd.try_clone()?])?;
+        }
+        Ok(())
+    }
+
+    /// `--listen-per-worker`: the port that belongs to this worker's id.
+    fn open_own_port(&mut self, id: WorkerId) -> Result<()> {
+        let Some(first) = self.config.listen_per_worker else { return Ok(()) };
+        let Some(host) = self.listeners.first().and_then(|l| l.address.tcp()) else {
+            bail!("--listen-per-worker: the first --listen must be HOST:PORT");
+        };
+        let port = u32::from(first) + id.0 - 1;
+        let opened =
+            u16::try_from(port).context("the port would be above 65535").and_then(|port| {
+                listen::open_tcp((host.ip(), port).into(), self.config.backlog, false)
+            });
+        match opened {
+            Ok(listener) => {
+                self.log(&format!("worker {id} also on {}", listener.address));
+                let acceptor = self.acceptor(&listener, Some(id))?;
+                let seat = self.workers[&id].seat;
+                self.seats[seat].own_port = Some(tokio::task::spawn_local(run_acceptor(acceptor)));
+            }
+            Err(error) if self.phase == Phase::Starting => return Err(error),
+            Err(error) => self.log(&format!("worker {id}: own port: {error:#}")),
+        }
+        Ok(())
+    }
+
+    /// Lets a worker finish what it has, give back or close what is idle, and end.
+    pub fn drain(&mut self, id: WorkerId, hand_back: bool) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let told = worker.post(&ToWorker::Drain { hand_back }, vec![]);
+        if worker.state == State::Starting || told.is_err() {
+            worker.kill(Signal::SIGKILL);
+        }
+        worker.state = State::Draining;
+        let (events, timeout) = (self.links.events.clone(), self.config.drain_timeout);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(timeout).await;
+            let _ = events.send(Event::DrainOver(id));
+        });
+    }
+
+    pub fn drain_over(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get(&id) {
+            self.log(&format!("killing worker {id}: its drain time is over"));
+            worker.kill(Signal::SIGKILL);
+        }
+    }
+
+    /// Sent nonsense or stopped reading: such a worker is not to be talked to any more.
+    pub fn broken(&mut self, id: WorkerId, why: &str) {
+        if let Some(worker) = self.workers.get(&id) {
+            self.log(&format!("worker {id}: {why}; killing it"));
+            worker.kill(Signal::SIGKILL);
+        }
+    }
+
+    pub fn overdue(&mut self, id: WorkerId) {
+        let timeout = self.config.ready_timeout;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if worker.state == State::Starting {
+            worker.failure.get_or_insert(format!("not ready within {timeout:?}"));
+            worker.kill(Signal::SIGKILL);
+        }
+    }
+
+    pub fn exited(&mut self, id: WorkerId, end: End) -> Result<()> {
+        let Some(mut worker) = self.workers.remove(&id) else { return Ok(()) };
+        let orphans = worker.reclaim();
+        let lived = worker.started.elapsed();
+        let why = match worker.failure.take() {
+            Some(failure) if worker.state == State::Starting => failure,
+            _ => end.to_string(),
+        };
+        if self.phase == Phase::Starting {
+            let incoming = self.seats[worker.seat].incoming == Some(id);
+            if !incoming {
+                return Ok(());
+            }
+            if self.artifact_is_suspect(&worker.generation.artifact) {
+                self.recompile();
+                return Ok(());
+            }
+            bail!("start {}: worker {id}: {why}", worker.generation.name);
+        }
+        let seat = &mut self.seats[worker.seat];
+        let (seated, incoming) = (seat.worker == Some(id), seat.incoming == Some(id));
+        if seated {
+            seat.worker = None;
+            if let Some(task) = seat.own_port.take() {
+                task.abort();
+            }
+        }
+        if incoming {
+            seat.incoming = None;
+        }
+        if self.phase == Phase::Serving {
+            match incoming && self.reloads.holds(worker.generation.number) {
+                true => self.reload_failed(&format!("worker {id}: {why}")),
+                false if seated || incoming => self.replace(worker.seat, id, &why, lived),
+                false => {}
+            }
+        }
+        orphans.into_iter().for_each(|connection| self.dispatch(connection));
+        self.pass_on_waiting();
+        Ok(())
+    }
+
+    fn replace(&mut self, seat: usize, id: WorkerId, why: &str, lived: Duration) {
+        let backoff = &mut self.seats[seat].backoff;
+        let wait = backoff.died(lived);
+        let looping = backoff.crash_looping();
+        let note = if looping { " (crash loop)" } else { "" };
+        let when = if wait.is_zero() { "now".to_owned() } else { format!("in {wait:?}") };
+        self.log(&format!("worker {id} {why}; restarting it {when}{note}"));
+        if self.roll_back_if_on_probation(seat) {
+            return;
+        }
+        if wait.is_zero() {
+            return self.respawn(seat);
+        }
+        let events = self.links.events.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(wait).await;
+            let _ = events.send(Event::Respawn(seat));
+        });
+    }
+
+    /// Starts a worker for an empty seat, unless one is on its way.
+    pub fn respawn(&mut self, seat: usize) {
+        let Some(place) = self.seats.get(seat) else { return };
+        if self.phase != Phase::Serving || place.worker.is_some() || place.incoming.is_some() {
+            return;
+        }
+        let current = self.current.clone();
+        if let Err(error) = self.start_worker(seat, &current) {
+            self.log(&format!("{error:#}"));
+            let events = self.links.events.clone();
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let _ = events.send(Event::Respawn(seat));
+            });
+        }
+    }
+}

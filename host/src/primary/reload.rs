@@ -1,0 +1,321 @@
+//! A new generation beside the serving one: compile, start, check, switch, drain. Until the switch
+//! nothing of the serving generation is touched, so every failure leaves it as it was.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Instant;
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+use tokio::sync::oneshot;
+
+use super::compile::Artifact;
+use super::generation::Generation;
+use super::pool::{Phase, Pool};
+use super::workers::State;
+use super::{Event, WorkerId, health};
+use crate::config::ReloadMode;
+
+/// What somebody asked for.
+#[derive(Default)]
+pub struct Request {
+    /// Another file than before.
+    pub plugin: Option<PathBuf>,
+    /// `wasi:config` values to add or change.
+    pub set: Vec<(String, String)>,
+    pub done: Option<oneshot::Sender<Result<String, String>>>,
+}
+
+impl Request {
+    fn answer(self, result: Result<String, String>) {
+        if let Some(done) = self.done {
+            let _ = done.send(result);
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct Reloads {
+    active: Option<Reload>,
+    /// The last wins.
+    queued: Option<Request>,
+    /// What to go back to while the current generation is on probation.
+    fallback: Option<(Rc<Generation>, Instant)>,
+    used_numbers: u64,
+}
+
+struct Reload {
+    number: u64,
+    /// `None` until it is compiled.
+    generation: Option<Rc<Generation>>,
+    /// Seats still to be started, in a rolling reload.
+    to_start: Vec<usize>,
+    checked: Vec<WorkerId>,
+    request: Request,
+    started: Instant,
+}
+
+impl Reloads {
+    /// Whether workers of this generation are being brought up by a reload.
+    pub fn holds(&self, generation: u64) -> bool {
+        self.active.as_ref().is_some_and(|reload| reload.number == generation)
+    }
+
+    pub fn is_active(&self) -> bool {
+        self.active.is_some()
+    }
+}
+
+impl Pool {
+    pub fn reload(&mut self, request: Request) {
+        if self.phase != Phase::Serving {
+            return request.answer(Err("not serving, so there is nothing to reload".into()));
+        }
+        if self.reloads.is_active() {
+            self.log("reload queued behind the one in progress");
+            if let Some(earlier) = self.reloads.queued.replace(request) {
+                earlier.answer(Err("superseded by a later reload".into()));
+            }
+            return;
+        }
+        let mut config = self.current.config().clone();
+        if let Some(plugin) = &request.plugin {
+            config.plugin = plugin.clone();
+        }
+        for (key, value) in &request.set {
+            config.set.retain(|(known, _)| known != key);
+            config.set.push((key.clone(), value.clone()));
+        }
+        let number = self.begin(request);
+        let (compiler, events) = (self.links.compiler.clone(), self.links.events.clone());
+        tokio::task::spawn_local(async move {
+            let generation = compiler
+                .artifact(&config.plugin)
+                .await
+                .and_then(|artifact| Generation::new(number, config, artifact));
+            let _ = events.send(Event::Compiled(number, generation));
+        });
+    }
+
+    fn begin(&mut self, request: Request) -> u64 {
+        let number = self.reloads.used_numbers.max(self.current.number) + 1;
+        self.reloads.used_numbers = number;
+        self.log(&format!("reload: generation {number} starting"));
+        self.reloads.active = Some(Reload {
+            number,
+            generation: None,
+            to_start: Vec::new(),
+            checked: Vec::new(),
+            request,
+            started: Instant::now(),
+        });
+        number
+    }
+
+    pub fn compiled(&mut self, number: u64, generation: Result<Generation>) {
+        if self.phase != Phase::Serving || !self.reloads.holds(number) {
+            return;
+        }
+        let generation = match generation {
+            Ok(generation) => Rc::new(generation),
+            Err(error) => return self.reload_failed(&format!("{error:#}")),
+        };
+        self.dismiss_incoming();
+        let mut seats: Vec<usize> = (0..self.seats.len()).rev().collect();
+        let at_once = match self.config.reload {
+            ReloadMode::Parallel => std::mem::take(&mut seats),
+            ReloadMode::Rolling => seats.pop().into_iter().collect(),
+        };
+        if let Some(reload) = &mut self.reloads.active {
+            reload.generation = Some(generation.clone());
+            reload.to_start = seats;
+        }
+        for seat in at_once {
+            if let Err(error) = self.start_worker(seat, &generation) {
+                return self.reload_failed(&format!("{error:#}"));
+            }
+        }
+    }
+
+    /// Ends workers that were to take a seat which others will take now.
+    fn dismiss_incoming(&mut self) {
+        for seat in &mut self.seats {
+            let incoming = seat.incoming.take().and_then(|id| self.workers.get(&id));
+            if let Some(worker) = incoming {
+                worker.kill(Signal::SIGKILL);
+            }
+        }
+    }
+
+    pub fn reload_member_ready(&mut self, id: WorkerId) -> Result<()> {
+        let Some(path) = self.config.health_path.clone() else {
+            return self.healthy(id, Ok(()));
+        };
+        let asked = self.workers[&id].ask_health(&path);
+        let (events, timeout) = (self.links.events.clone(), self.config.ready_timeout);
+        tokio::task::spawn_local(async move {
+            let health = match asked {
+                Ok(answer) => health::check(answer, timeout).await,
+                Err(error) => Err(error),
+            };
+            let _ = events.send(Event::Healthy(id, health));
+        });
+        Ok(())
+    }
+
+    /// A worker of the new generation is as good as it says, or not.
+    pub fn healthy(&mut self, id: WorkerId, health: Result<()>) -> Result<()> {
+        let Some(worker) = self.workers.get(&id) else { return Ok(()) };
+        let (seat, number) = (worker.seat, worker.generation.number);
+        if worker.state != State::Ready || !self.reloads.holds(number) {
+            return Ok(());
+        }
+        if let Err(error) = health {
+            self.reload_failed(&format!("worker {id}: {error:#}"));
+            return Ok(());
+        }
+        match self.config.reload {
+            ReloadMode::Parallel => self.parallel_step(id),
+            ReloadMode::Rolling => self.rolling_step(seat),
+        }
+    }
+
+    fn parallel_step(&mut self, id: WorkerId) -> Result<()> {
+        let all = self.seats.len();
+        let Some(reload) = &mut self.reloads.active else { return Ok(()) };
+        reload.checked.push(id);
+        if reload.checked.len() < all {
+            return Ok(());
+        }
+        self.switch_generation();
+        (0..all).try_for_each(|seat| self.take_seat(seat))?;
+        self.reload_done();
+        Ok(())
+    }
+
+    fn rolling_step(&mut self, seat: usize) -> Result<()> {
+        self.switch_generation();
+        self.take_seat(seat)?;
+        let next = self.reloads.active.as_mut().and_then(|reload| reload.to_start.pop());
+        match next {
+            None => self.reload_done(),
+            Some(seat) => {
+                let generation = self.current.clone();
+                if let Err(error) = self.start_worker(seat, &generation) {
+                    self.reload_failed(&format!("{error:#}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on the dead are replaced by workers of the new generation.
+    fn switch_generation(&mut self) {
+        let new = self.reloads.active.as_ref().and_then(|reload| reload.generation.clone());
+        if let Some(new) = new.filter(|new| new.number != self.current.number) {
+            let old = std::mem::replace(&mut self.current, new);
+            self.config = self.current.config().clone();
+            self.reloads.fallback = Some((old, Instant::now() + self.config.probation));
+            self.seats.iter_mut().for_each(|seat| seat.backoff = Default::default());
+        }
+    }
+
+    fn reload_done(&mut self) {
+        self.announce();
+        self.pass_on_waiting();
+        if let Some(reload) = self.reloads.active.take() {
+            let took = reload.started.elapsed().as_millis();
+            let number = reload.number;
+            reload.request.answer(Ok(format!("generation {number} serving after {took} ms")));
+        }
+        self.next_reload();
+    }
+
+    fn next_reload(&mut self) {
+        if let Some(request) = self.reloads.queued.take() {
+            self.reload(request);
+        }
+    }
+
+    /// Everything goes on as before the reload.
+    pub fn reload_failed(&mut self, why: &str) {
+        let Some(reload) = self.reloads.active.take() else { return };
+        self.dismiss_incoming();
+        if self.current.number == reload.number
+            && let Some((old, _)) = self.reloads.fallback.take()
+        {
+            self.take_back(old);
+        }
+        let serving = self.current.number;
+        self.log(&format!("reload: {why}; generation {serving} keeps serving"));
+        (0..self.seats.len()).for_each(|seat| self.respawn(seat));
+        reload.request.answer(Err(why.to_owned()));
+        self.next_reload();
+    }
+
+    /// Half of a rolling reload is undone: the seats it took go to the old generation again.
+    fn take_back(&mut self, old: Rc<Generation>) {
+        self.current = old.clone();
+        self.config = old.config().clone();
+        for seat in 0..self.seats.len() {
+            let worker = self.seats[seat].worker.and_then(|id| self.workers.get(&id));
+            if worker.is_some_and(|worker| worker.generation.number != old.number)
+                && let Err(error) = self.start_worker(seat, &old)
+            {
+                self.log(&format!("{error:#}"));
+            }
+        }
+    }
+
+    /// A new generation whose workers keep dying is replaced by the one before it.
+    pub fn roll_back_if_on_probation(&mut self, seat: usize) -> bool {
+        let on_probation = |(_, until): &(Rc<Generation>, Instant)| Instant::now() < *until;
+        if self.reloads.is_active()
+            || self.seats[seat].backoff.early_deaths() < DEATHS_ON_PROBATION
+            || !self.reloads.fallback.as_ref().is_some_and(on_probation)
+        {
+            return false;
+        }
+        let Some((old, _)) = self.reloads.fallback.take() else { return false };
+        let bad = self.current.number;
+        self.log(&format!(
+            "generation {bad} crash-loops; rolling back to generation {}",
+            old.number
+        ));
+        let number = self.begin(Request::default());
+        let generation = old.again(number);
+        let _ = self.links.events.send(Event::Compiled(number, generation));
+        true
+    }
+
+    /// A cached artifact no worker can load is compiled anew, once.
+    pub fn recompile(&mut self) {
+        let number = self.current.number;
+        self.links.compiler.discard(&self.current.artifact);
+        self.log("the cached artifact cannot be loaded; compiling the plugin again");
+        self.dismiss_incoming();
+        let (compiler, events) = (self.links.compiler.clone(), self.links.events.clone());
+        let config = self.current.config().clone();
+        tokio::task::spawn_local(async move {
+            let generation = compiler
+                .artifact(&config.plugin)
+                .await
+                .and_then(|artifact| Generation::new(number, config, artifact));
+            let _ = events.send(Event::Recompiled(generation));
+        });
+    }
+
+    pub fn recompiled(&mut self, generation: Result<Generation>) -> Result<()> {
+        let first = Rc::new(generation?);
+        self.current = first.clone();
+        (0..self.seats.len()).try_for_each(|seat| self.start_worker(seat, &first))
+    }
+
+    /// Whether a failed start may be the cache's fault.
+    pub fn artifact_is_suspect(&self, artifact: &Artifact) -> bool {
+        artifact.from_cache && self.phase == Phase::Starting
+    }
+}
+
+/// Early deaths in one seat that end a probation.
+const DEATHS_ON_PROBATION: u32 = 3;

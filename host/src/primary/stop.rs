@@ -1,0 +1,62 @@
+//! How a pool ends: in order, or at once.
+
+use std::os::fd::AsFd;
+
+use nix::sys::signal::Signal;
+
+use super::WorkerId;
+use super::listen::Accepted;
+use super::pool::{Phase, Pool};
+use crate::ipc::message::Ends;
+use crate::sys;
+
+impl Pool {
+    /// Takes no more connections, lets the workers finish what they have.
+    pub fn stop(&mut self) {
+        let serving = self.phase == Phase::Serving;
+        self.phase = Phase::Stopping;
+        self.gate.send_replace(false);
+        if serving && !self.config.balance.workers_accept() {
+            self.accept_rest();
+        }
+        self.close_listeners();
+        let all: Vec<WorkerId> = self.workers.keys().copied().collect();
+        all.into_iter().for_each(|id| self.drain(id, false));
+    }
+
+    /// What the kernel has completed for us would be reset with its listener.
+    fn accept_rest(&mut self) {
+        let mut rest = Vec::new();
+        for listener in &self.listeners {
+            while let Ok((fd, peer)) = sys::accept(listener.fd.as_fd()) {
+                let ends = Ends { peer, local: listener.address.tcp() };
+                rest.push(Accepted { fd, ends, read: Vec::new(), only: None });
+            }
+        }
+        rest.into_iter().for_each(|connection| self.dispatch(connection));
+    }
+
+    fn close_listeners(&mut self) {
+        self.listeners.clear();
+        for seat in &mut self.seats {
+            seat.listeners.clear();
+            if let Some(task) = seat.own_port.take() {
+                task.abort();
+            }
+        }
+    }
+
+    pub fn kill(&mut self, why: &str) {
+        self.phase = Phase::Stopping;
+        self.gate.send_replace(false);
+        self.close_listeners();
+        for worker in self.workers.values() {
+            self.log(&format!("killing worker {}: {why}", worker.id));
+            worker.kill(Signal::SIGKILL);
+        }
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.phase == Phase::Stopping && self.workers.is_empty()
+    }
+}
