@@ -1,0 +1,120 @@
+//! The wasmtime engine, configured once for the compiler (which makes artifacts) and the worker
+//! (which loads them): both must agree on everything that reaches machine code.
+//!
+//! There are two flavors. A plugin that uses no component-model async (every wasi:http 0.2 plugin)
+//! gets an engine without concurrency support: its calls run directly on a fiber instead of through
+//! wasmtime's task scheduler, which is most of the cost of a small request. The artifact's last
+//! byte names its flavor.
+
+use anyhow::{Context, Result, ensure};
+use wasmparser::{Parser, Validator, WasmFeatures};
+use wasmtime::{Config, Engine, PoolingAllocationConfig};
+
+/// Only these two; the byte is what an artifact ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Flavor {
+    Sequential = b'S',
+    Concurrent = b'C',
+}
+
+/// What the pool of a worker reserves address space for.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineLimits {
+    pub max_instances: u32,
+}
+
+/// A component is a handful of core instances: its module and the shims its tools put around it.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 10;
+const MEMORIES_PER_COMPONENT: u32 = 2;
+const TABLES_PER_COMPONENT: u32 = 4;
+
+/// Kept resident between two instances, the measured best for a fresh instance per request:
+/// below, page faults cost more than clearing; above, clearing costs more than page faults.
+const KEEP_MEMORY: usize = 64 << 10;
+const KEEP_TABLE: usize = 4 << 10;
+const KEEP_STACK: usize = 8 << 10;
+
+impl Flavor {
+    /// Reads the structure only, no function body; a broken component is left to the compiler.
+    pub fn of(wasm: &[u8]) -> Flavor {
+        match uses_no_async(wasm) {
+            true => Flavor::Sequential,
+            false => Flavor::Concurrent,
+        }
+    }
+
+    fn of_artifact(artifact: &[u8]) -> Result<Flavor> {
+        match artifact.last() {
+            Some(b'S') => Ok(Flavor::Sequential),
+            Some(b'C') => Ok(Flavor::Concurrent),
+            _ => anyhow::bail!("not an artifact of this version"),
+        }
+    }
+}
+
+fn uses_no_async(wasm: &[u8]) -> bool {
+    let mut features = WasmFeatures::all();
+    features.remove(WasmFeatures::CM_ASYNC);
+    let mut validator = Validator::new_with_features(features);
+    Parser::new(0)
+        .parse_all(wasm)
+        .all(|payload| payload.is_ok_and(|payload| validator.payload(&payload).is_ok()))
+}
+
+/// The part of the configuration that machine code depends on.
+pub fn config(flavor: Flavor) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .wasm_component_model(true)
+        .concurrency_support(flavor == Flavor::Concurrent)
+        .native_unwind_info(false)
+        .generate_address_map(false);
+    if flavor == Flavor::Concurrent {
+        config.wasm_component_model_async(true);
+    }
+    config
+}
+
+/// Bytes of a component in, artifact out.
+pub fn compile(wasm: &[u8]) -> Result<Vec<u8>> {
+    let flavor = Flavor::of(wasm);
+    let engine = Engine::new(&config(flavor)).map_err(anyhow::Error::from).context("set up the compiler")?;
+    let mut artifact = engine.precompile_component(wasm)?;
+    artifact.push(flavor as u8);
+    Ok(artifact)
+}
+
+/// The worker's engine for this artifact: instances come from a pool, or are made on demand where
+/// the address space for the pool cannot be reserved.
+pub fn for_artifact(artifact: &[u8], limits: &EngineLimits) -> Result<Engine> {
+    ensure!(limits.max_instances > 0, "a worker needs room for one instance");
+    let flavor = Flavor::of_artifact(artifact)?;
+    let mut pooled = config(flavor);
+    pooled.allocation_strategy(pool(limits));
+    if let Ok(engine) = Engine::new(&pooled) {
+        return Ok(engine);
+    }
+    Ok(Engine::new(&config(flavor))?)
+}
+
+fn pool(limits: &EngineLimits) -> PoolingAllocationConfig {
+    let n = limits.max_instances;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(n)
+        .total_core_instances(n.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
+        .total_memories(n.saturating_mul(MEMORIES_PER_COMPONENT))
+        .total_tables(n.saturating_mul(TABLES_PER_COMPONENT))
+        .total_stacks(n.saturating_add(16))
+        .max_tables_per_module(8)
+        .max_memories_per_module(4)
+        .table_elements(100_000)
+        .max_core_instance_size(16 << 20)
+        .max_component_instance_size(16 << 20)
+        .linear_memory_keep_resident(KEEP_MEMORY)
+        .table_keep_resident(KEEP_TABLE)
+        .async_stack_keep_resident(KEEP_STACK)
+        .max_unused_warm_slots(n);
+    pool
+}

@@ -1,0 +1,91 @@
+//! What the primary tells a worker before it serves: one value over the control channel, in the
+//! order of `host serve`'s own options. Comes from the primary, so it is trusted.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Settings {
+    pub worker_id: u32,
+    pub generation: u64,
+    /// The plugin's name for titles, logs and `argv[0]`.
+    pub plugin: String,
+    pub env: Vec<(String, String)>,
+    pub args: Vec<String>,
+    /// What `wasi:config/store` answers.
+    pub config: Vec<(String, String)>,
+    /// Granted directories; their open descriptors travel beside this value in the same order.
+    pub dirs: Vec<Dir>,
+    pub limits: Limits,
+    pub access_log: Option<LogFormat>,
+    pub allow_outbound: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Dir {
+    pub guest_path: String,
+    pub read_only: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogFormat {
+    Combined,
+    Json,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// From the first byte of a request to the head of its answer, and again between two pieces
+    /// of the answer's body. Zero switches it off.
+    pub request_timeout: Duration,
+    /// Linear memories and tables of one instance together, in bytes.
+    pub max_memory_size: u64,
+    /// Live instances of this worker; a request that would need one more is answered 503.
+    pub max_instances: u32,
+    /// Requests one instance may serve, 0 = no limit, `None` = the default of its wasi:http version.
+    pub max_instance_reuse_count: Option<u32>,
+    /// Requests one instance may serve at the same time (wasi:http 0.3 only).
+    pub max_instance_concurrent_reuse_count: Option<u32>,
+    pub idle_instance_timeout: Duration,
+    pub header_timeout: Duration,
+    pub keep_alive_timeout: Duration,
+    /// Request line and header fields together, in bytes; more is answered 431.
+    pub max_header_size: u32,
+    /// Request body in bytes; more is answered 413.
+    pub max_body_size: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            request_timeout: Duration::from_secs(30),
+            max_memory_size: 256 << 20,
+            max_instances: 1000,
+            max_instance_reuse_count: None,
+            max_instance_concurrent_reuse_count: None,
+            idle_instance_timeout: Duration::from_secs(1),
+            header_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
+            max_header_size: 64 << 10,
+            max_body_size: None,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            worker_id: 1,
+            generation: 1,
+            plugin: "plugin.wasm".into(),
+            env: Vec::new(),
+            args: Vec::new(),
+            config: Vec::new(),
+            dirs: Vec::new(),
+            limits: Limits::default(),
+            access_log: None,
+            allow_outbound: false,
+        }
+    }
+}
