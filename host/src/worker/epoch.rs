@@ -1,0 +1,104 @@
+//! The clock that makes spinning plugins give way. One thread raises the engine's epoch every few
+//! milliseconds while plugin code runs, and sleeps in the kernel when none does: an idle worker
+//! makes no wake-ups.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use wasmtime::Engine;
+
+const TICK: Duration = Duration::from_millis(5);
+/// Ticks without any plugin code before the thread sleeps.
+const QUIET_TICKS: u32 = 20;
+/// How many ticks a plugin computes before it must let others run.
+pub const TICKS_PER_TURN: u64 = 2;
+
+#[derive(Clone)]
+pub struct Epoch(Arc<Shared>);
+
+struct Shared {
+    /// Odd while plugin code runs: raised on entry and on exit.
+    turns: AtomicU64,
+    asleep: AtomicBool,
+    thread: std::sync::OnceLock<Thread>,
+}
+
+impl Epoch {
+    pub fn start(engine: &Engine) -> Result<Epoch> {
+        let shared = Arc::new(Shared {
+            turns: AtomicU64::new(0),
+            asleep: AtomicBool::new(false),
+            thread: std::sync::OnceLock::new(),
+        });
+        let (engine, theirs) = (engine.weak(), shared.clone());
+        let thread = thread::Builder::new()
+            .name("epoch".into())
+            .stack_size(64 << 10)
+            .spawn(move || {
+                while let Some(engine) = engine.upgrade() {
+                    theirs.tick_until_quiet(&engine);
+                    drop(engine);
+                    theirs.sleep();
+                }
+            })
+            .context("start the epoch thread")?;
+        shared.thread.set(thread.thread().clone()).expect("set once");
+        Ok(Epoch(shared))
+    }
+
+    /// Held while plugin code runs on this thread.
+    pub fn enter(&self) -> Turn<'_> {
+        self.0.turns.fetch_add(1, SeqCst);
+        if self.0.asleep.load(SeqCst) {
+            self.0.wake();
+        }
+        Turn(&self.0)
+    }
+}
+
+pub struct Turn<'a>(&'a Shared);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.turns.fetch_add(1, Relaxed);
+    }
+}
+
+impl Shared {
+    fn tick_until_quiet(&self, engine: &Engine) {
+        let (mut quiet, mut seen) = (0, self.turns.load(Relaxed));
+        while quiet < QUIET_TICKS {
+            thread::sleep(TICK);
+            engine.increment_epoch();
+            let turns = self.turns.load(Relaxed);
+            let ran = turns != seen || turns % 2 == 1;
+            quiet = if ran { 0 } else { quiet + 1 };
+            seen = turns;
+        }
+    }
+
+    /// Announces the sleep before it looks for plugin code once more: `enter` counts before it
+    /// looks for the announcement, so one of the two sees the other.
+    fn sleep(&self) {
+        let before = self.turns.load(SeqCst);
+        self.asleep.store(true, SeqCst);
+        while self.asleep.load(SeqCst) {
+            if self.turns.load(SeqCst) != before || before % 2 == 1 {
+                self.asleep.store(false, SeqCst);
+                return;
+            }
+            thread::park();
+        }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        self.asleep.store(false, SeqCst);
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}

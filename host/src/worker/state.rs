@@ -1,0 +1,163 @@
+//! What the store of one instance holds: the plugin's own WASI context, its resources and its
+//! limits. Everything here is reachable by plugin code through the imports and only through them.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use wasmtime::ResourceLimiter;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::filesystem::WasiFilesystemCtx;
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_config::WasiConfigVariables;
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::outbound::{Hooks, Outbound};
+use super::settings::{Dir, Settings};
+use super::stdio::{GuestOutput, Output};
+use crate::scoreboard::Scoreboard;
+
+pub struct State {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: Hooks,
+    config: Arc<WasiConfigVariables>,
+    pub memory: MemoryLimit,
+}
+
+/// What every instance of a worker starts from.
+pub struct Template {
+    env: Vec<(String, String)>,
+    args: Vec<String>,
+    dirs: WasiFilesystemCtx,
+    config: Arc<WasiConfigVariables>,
+    outbound: Option<Arc<Outbound>>,
+    stdout: Output,
+    stderr: Output,
+    max_memory: u64,
+    scoreboard: Scoreboard,
+}
+
+/// Granted directories, opened while the worker could still open anything.
+pub struct Preopens(WasiFilesystemCtx);
+
+impl Preopens {
+    /// `fds` in the order of `dirs`. Needs /proc, so it comes before the sandbox is entered.
+    pub fn open(dirs: &[Dir], fds: &[std::os::fd::OwnedFd]) -> Result<Preopens> {
+        use std::os::fd::AsRawFd;
+        anyhow::ensure!(dirs.len() == fds.len(), "{} directories but {} descriptors", dirs.len(), fds.len());
+        let mut builder = WasiCtx::builder();
+        // File work runs on the worker's own thread: a second thread would cost more than the page
+        // cache takes to answer.
+        builder.allow_blocking_current_thread(true);
+        for (dir, fd) in dirs.iter().zip(fds) {
+            let perms = if dir.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+            builder
+                .preopened_dir(format!("/proc/self/fd/{}", fd.as_raw_fd()), &dir.guest_path, perms)
+                .map_err(anyhow::Error::from)
+                .with_context(|| format!("open directory {}", dir.guest_path))?;
+        }
+        Ok(Preopens(builder.build().filesystem().clone()))
+    }
+}
+
+impl Template {
+    pub fn new(
+        settings: &Settings,
+        dirs: Preopens,
+        outbound: Option<Arc<Outbound>>,
+        (stdout, stderr): (Output, Output),
+        scoreboard: Scoreboard,
+    ) -> Template {
+        Template {
+            env: settings.env.clone(),
+            args: settings.args.clone(),
+            dirs: dirs.0,
+            config: Arc::new(settings.config.iter().cloned().collect()),
+            outbound,
+            stdout,
+            stderr,
+            max_memory: settings.limits.max_memory_size,
+            scoreboard,
+        }
+    }
+
+    pub fn state(&self) -> State {
+        let mut wasi = WasiCtx::builder();
+        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+        wasi.envs(&self.env).args(&self.args);
+        wasi.stdout(GuestOutput::new(self.stdout.clone()));
+        wasi.stderr(GuestOutput::new(self.stderr.clone()));
+        let mut wasi = wasi.build();
+        *wasi.filesystem() = self.dirs.clone();
+        State {
+            table: ResourceTable::new(),
+            wasi,
+            http: WasiHttpCtx::new(),
+            hooks: Hooks::new(self.outbound.clone()),
+            config: self.config.clone(),
+            memory: MemoryLimit::new(self.max_memory, self.scoreboard.clone()),
+        }
+    }
+}
+
+impl State {
+    pub fn config(&self) -> &WasiConfigVariables {
+        &self.config
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
+    }
+}
+
+/// Bounds linear memories and tables of one instance together and shows the use in the scoreboard.
+pub struct MemoryLimit {
+    used: u64,
+    max: u64,
+    /// The plugin asked for more than it may have: the reason of the trap that likely follows.
+    pub refused: bool,
+    scoreboard: Scoreboard,
+}
+
+const TABLE_ELEMENT_BYTES: u64 = 8;
+
+impl MemoryLimit {
+    fn new(max: u64, scoreboard: Scoreboard) -> MemoryLimit {
+        MemoryLimit { used: 0, max, refused: false, scoreboard }
+    }
+
+    fn grow(&mut self, bytes: u64) -> bool {
+        if self.used + bytes > self.max {
+            self.refused = true;
+            return false;
+        }
+        self.used += bytes;
+        self.scoreboard.guest_memory.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        true
+    }
+}
+
+impl Drop for MemoryLimit {
+    fn drop(&mut self) {
+        self.scoreboard.guest_memory.fetch_sub(self.used, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(desired.saturating_sub(current) as u64))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(desired.saturating_sub(current) as u64 * TABLE_ELEMENT_BYTES))
+    }
+}

@@ -1,0 +1,289 @@
+//! What plugins print: whole lines to the worker's own stdout and stderr, where the primary reads
+//! them. Lines of two instances never mix; a reader that lags makes the plugin wait, not the worker
+//! grow.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use tokio::net::unix::pipe;
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
+
+/// What may wait for the reader of one descriptor; a plugin that prints more waits.
+const CAPACITY: usize = 256 << 10;
+/// A longer line goes out in pieces of this size.
+const LONGEST_LINE: usize = 16 << 10;
+
+/// One descriptor with a bounded buffer before it, written by a task of its own.
+#[derive(Clone)]
+pub struct Output(Arc<Shared>);
+
+struct Shared {
+    target: Target,
+    /// How long to gather before a write; zero for what people watch.
+    linger: Duration,
+    state: Mutex<State>,
+}
+
+enum Target {
+    Pipe(pipe::Sender),
+    /// A file or a terminal: does not block for long.
+    File(OwnedFd),
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<u8>,
+    task_runs: bool,
+    reader_gone: bool,
+    lost_lines: u64,
+    wakers: Vec<Waker>,
+}
+
+impl Output {
+    /// Must be called inside the runtime. Makes a pipe non-blocking.
+    pub fn new(fd: OwnedFd, linger: Duration) -> io::Result<Output> {
+        let target = match is_pipe(&fd) {
+            true => Target::Pipe(pipe::Sender::from_owned_fd(fd)?),
+            false => Target::File(fd),
+        };
+        let state = Mutex::default();
+        Ok(Output(Arc::new(Shared { target, linger, state })))
+    }
+
+    /// Adds one line that nobody waits for, such as a trap's reason or an access log entry; it is
+    /// counted as lost where the reader is far behind.
+    pub fn line(&self, line: &str) {
+        let mut state = self.0.lock();
+        if state.waiting.len() + line.len() > 2 * CAPACITY {
+            state.lost_lines += 1;
+            return;
+        }
+        if state.lost_lines > 0 {
+            let note = format!("host: {} lines lost, the reader is too slow\n", state.lost_lines);
+            state.waiting.extend_from_slice(note.as_bytes());
+            state.lost_lines = 0;
+        }
+        state.waiting.extend_from_slice(line.as_bytes());
+        state.waiting.push(b'\n');
+        self.wake_task(state);
+    }
+
+    fn push(&self, lines: &[u8]) {
+        let mut state = self.0.lock();
+        state.waiting.extend_from_slice(lines);
+        self.wake_task(state);
+    }
+
+    fn room(&self) -> usize {
+        let state = self.0.lock();
+        if state.reader_gone { CAPACITY } else { CAPACITY.saturating_sub(state.waiting.len()) }
+    }
+
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.reader_gone || state.waiting.len() < CAPACITY {
+            return Poll::Ready(());
+        }
+        state.wakers.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn wake_task(&self, mut state: MutexGuard<'_, State>) {
+        if state.reader_gone {
+            state.waiting.clear();
+        } else if !state.task_runs {
+            state.task_runs = true;
+            tokio::spawn(self.clone().write_until_empty());
+        }
+    }
+
+    /// Ends when everything is written, so an idle worker has no task here.
+    async fn write_until_empty(self) {
+        loop {
+            if !self.0.linger.is_zero() && self.0.lock().waiting.len() < CAPACITY / 4 {
+                tokio::time::sleep(self.0.linger).await;
+            }
+            let batch = {
+                let mut state = self.0.lock();
+                state.wakers.drain(..).for_each(Waker::wake);
+                if state.waiting.is_empty() {
+                    state.task_runs = false;
+                    return;
+                }
+                std::mem::take(&mut state.waiting)
+            };
+            if self.0.write_all(&batch).await.is_err() {
+                self.0.lock().reader_gone = true;
+            }
+        }
+    }
+
+    /// Waits, for at most `limit`, until everything said so far is written: the last thing a worker does.
+    pub async fn flush(&self, limit: Duration) {
+        let written = async {
+            while self.0.lock().task_runs {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, written).await;
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    async fn write_all(&self, mut batch: &[u8]) -> io::Result<()> {
+        while !batch.is_empty() {
+            let written = match &self.target {
+                Target::Pipe(pipe) => {
+                    pipe.writable().await?;
+                    match pipe.try_write(batch) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                        result => result?,
+                    }
+                }
+                Target::File(fd) => nix::unistd::write(fd, batch)?,
+            };
+            batch = &batch[written..];
+        }
+        Ok(())
+    }
+}
+
+fn is_pipe(fd: &OwnedFd) -> bool {
+    use nix::sys::stat::{SFlag, fstat};
+    fstat(fd).is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO)
+}
+
+/// The stdout or stderr of one instance. Nothing is allocated for a plugin that prints nothing.
+pub struct GuestOutput {
+    output: Output,
+    line: OnceLock<Arc<Mutex<Line>>>,
+}
+
+/// The unfinished last line of an instance; it is ended when the instance is gone.
+struct Line {
+    output: Output,
+    partial: Vec<u8>,
+}
+
+impl GuestOutput {
+    pub fn new(output: Output) -> GuestOutput {
+        GuestOutput { output, line: OnceLock::new() }
+    }
+
+    fn stream(&self) -> GuestStream {
+        let line = self.line.get_or_init(|| {
+            Arc::new(Mutex::new(Line { output: self.output.clone(), partial: Vec::new() }))
+        });
+        GuestStream { output: self.output.clone(), line: line.clone() }
+    }
+}
+
+impl Line {
+    fn write(&mut self, bytes: &[u8]) {
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if whole > 0 {
+            self.partial.extend_from_slice(&bytes[..whole]);
+            self.output.push(&self.partial);
+            self.partial.clear();
+        }
+        self.partial.extend_from_slice(&bytes[whole..]);
+        if self.partial.len() > LONGEST_LINE {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        if !self.partial.is_empty() {
+            self.partial.push(b'\n');
+            self.output.push(&self.partial);
+            self.partial.clear();
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl IsTerminal for GuestOutput {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for GuestOutput {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.stream())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.stream())
+    }
+}
+
+struct GuestStream {
+    output: Output,
+    line: Arc<Mutex<Line>>,
+}
+
+impl GuestStream {
+    fn put(&self, bytes: &[u8]) {
+        self.line.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).write(bytes);
+    }
+}
+
+#[async_trait]
+impl Pollable for GuestStream {
+    async fn ready(&mut self) {
+        std::future::poll_fn(|cx| self.output.poll_room(cx)).await
+    }
+}
+
+#[async_trait]
+impl OutputStream for GuestStream {
+    fn write(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        self.put(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StreamError> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> Result<usize, StreamError> {
+        Ok(self.output.room())
+    }
+}
+
+impl AsyncWrite for GuestStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.output.poll_room(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let some = &bytes[..bytes.len().min(CAPACITY)];
+        self.put(some);
+        Poll::Ready(Ok(some.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
