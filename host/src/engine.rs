@@ -80,7 +80,8 @@ pub fn config(flavor: Flavor) -> Config {
 /// Bytes of a component in, artifact out.
 pub fn compile(wasm: &[u8]) -> Result<Vec<u8>> {
     let flavor = Flavor::of(wasm);
-    let engine = Engine::new(&config(flavor)).map_err(anyhow::Error::from).context("set up the compiler")?;
+    let engine =
+        Engine::new(&config(flavor)).map_err(anyhow::Error::from).context("set up the compiler")?;
     let mut artifact = engine.precompile_component(wasm)?;
     artifact.push(flavor as u8);
     Ok(artifact)

@@ -53,7 +53,9 @@ impl Entry {
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> String {
-    headers.get(name).map_or_else(String::new, |value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    headers
+        .get(name)
+        .map_or_else(String::new, |value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 impl AccessLog {
@@ -134,7 +136,10 @@ fn common_log_time(seconds: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);
     let time = seconds % 86_400;
     let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
-    format!("{day:02}/{}/{year}:{hour:02}:{minute:02}:{second:02} +0000", MONTHS[month as usize - 1])
+    format!(
+        "{day:02}/{}/{year}:{hour:02}:{minute:02}:{second:02} +0000",
+        MONTHS[month as usize - 1]
+    )
 }
 
 /// The Gregorian date of a day since 1970, counted in years that begin in March so that the leap
@@ -143,7 +148,8 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;
     let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;

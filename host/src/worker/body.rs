@@ -43,7 +43,8 @@ impl RequestBody {
             return (RequestBody::Empty, Exceeded::default());
         }
         let exceeded = Arc::new(AtomicBool::new(false));
-        let meter = Meter { conn: conn.clone(), left: max.unwrap_or(u64::MAX), exceeded: exceeded.clone() };
+        let meter =
+            Meter { conn: conn.clone(), left: max.unwrap_or(u64::MAX), exceeded: exceeded.clone() };
         (RequestBody::Client { body, meter }, Exceeded(Some(exceeded)))
     }
 }
@@ -66,7 +67,10 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let RequestBody::Client { body, meter } = &mut *self else { return Poll::Ready(None) };
         let Some(frame) = ready!(Pin::new(&mut *body).poll_frame(cx)) else {
             meter.conn.request_body_ended();
@@ -119,7 +123,10 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
         let frame = match &mut this.source {
             Source::Whole(bytes) => {

@@ -2,7 +2,6 @@
 //! state that the connection's task, its request and the sweeper share. Client bytes only.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +13,8 @@ use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::ipc::message::Ends;
+
 pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -24,8 +25,7 @@ pub struct Conn {
     /// Read by a former owner, or while the protocol was found out; served before the socket.
     prefix: Bytes,
     on_first_read: Option<Box<dyn FnOnce()>>,
-    pub peer: Option<SocketAddr>,
-    pub local: Option<SocketAddr>,
+    pub ends: Ends,
     pub state: Arc<ConnState>,
 }
 
@@ -34,29 +34,18 @@ pub struct Released {
     pub fd: OwnedFd,
     /// Already read from the socket: the beginning of the next request, usually empty.
     pub read: Bytes,
+    pub ends: Ends,
 }
 
 impl Conn {
-    /// Must be called inside the runtime. The descriptor is a connected TCP or Unix stream socket.
-    pub fn new(fd: OwnedFd) -> io::Result<Conn> {
-        let socket = socket2::Socket::from(fd);
-        socket.set_nonblocking(true)?;
-        let (peer, local) = (socket.peer_addr()?, socket.local_addr()?);
-        let stream = match peer.as_socket() {
-            Some(_) => {
-                socket.set_tcp_nodelay(true)?;
-                Stream::Tcp(TcpStream::from_std(socket.into())?)
-            }
-            None => Stream::Unix(UnixStream::from_std(OwnedFd::from(socket).into())?),
+    /// Must be called inside the runtime. A connected stream socket, non-blocking already; what it
+    /// connects comes along because the worker may not ask the kernel.
+    pub fn new(fd: OwnedFd, ends: Ends) -> io::Result<Conn> {
+        let stream = match ends.peer {
+            Some(_) => Stream::Tcp(TcpStream::from_std(fd.into())?),
+            None => Stream::Unix(UnixStream::from_std(fd.into())?),
         };
-        Ok(Conn {
-            stream,
-            prefix: Bytes::new(),
-            on_first_read: None,
-            peer: peer.as_socket(),
-            local: local.as_socket(),
-            state: Arc::default(),
-        })
+        Ok(Conn { stream, prefix: Bytes::new(), on_first_read: None, ends, state: Arc::default() })
     }
 
     /// Bytes that a former owner had read.
@@ -81,7 +70,7 @@ impl Conn {
             (true, false) => self.prefix,
             (false, false) => Bytes::from([&read[..], &self.prefix[..]].concat()),
         };
-        Ok(Released { fd, read })
+        Ok(Released { fd, read, ends: self.ends })
     }
 
     /// Looks at the first bytes without consuming them, until `judge` comes to a result.
@@ -131,7 +120,11 @@ impl Conn {
 }
 
 impl AsyncRead for Conn {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.prefix.is_empty() {
             let n = self.prefix.len().min(buf.remaining());
             buf.put_slice(&self.prefix[..n]);
@@ -152,7 +145,11 @@ impl AsyncRead for Conn {
 }
 
 impl AsyncWrite for Conn {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let result = match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),

@@ -80,6 +80,14 @@ impl Worker {
         }))
     }
 
+    /// Waits until what was printed and logged has been written, within `limit` each.
+    pub async fn flush_output(&self, limit: Duration) {
+        self.plugin.template.flush_output(limit).await;
+        if let Some(log) = &self.access_log {
+            log.flush(limit).await;
+        }
+    }
+
     pub fn limits(&self) -> &Limits {
         &self.settings.limits
     }
@@ -172,7 +180,9 @@ impl Worker {
         match connection.phase() {
             Phase::Fresh | Phase::Head => self.limits().header_timeout,
             Phase::Idle => self.limits().keep_alive_timeout,
-            Phase::Busy | Phase::Finishing if connection.blocked() => self.limits().keep_alive_timeout,
+            Phase::Busy | Phase::Finishing if connection.blocked() => {
+                self.limits().keep_alive_timeout
+            }
             Phase::Busy | Phase::Finishing => Duration::ZERO,
         }
     }

@@ -29,7 +29,10 @@ impl Failure {
             Failure::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::Overload => StatusCode::SERVICE_UNAVAILABLE,
             Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            Failure::Trapped(_) | Failure::Instantiate(_) | Failure::Neighbor | Failure::NoAnswer => StatusCode::INTERNAL_SERVER_ERROR,
+            Failure::Trapped(_)
+            | Failure::Instantiate(_)
+            | Failure::Neighbor
+            | Failure::NoAnswer => StatusCode::INTERNAL_SERVER_ERROR,
             Failure::Code(error) => status_of(error),
         }
     }
@@ -55,7 +58,10 @@ impl Failure {
         let mut response = Response::new(Bytes::from(text));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
         if let Failure::Overload = self {
             headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
         }
@@ -69,7 +75,8 @@ impl Failure {
             text.push_str(" (after it was refused memory beyond its limit)");
         }
         if let Some(backtrace) = error.downcast_ref::<wasmtime::WasmBacktrace>() {
-            let names: Vec<&str> = backtrace.frames().iter().filter_map(|frame| frame.func_name()).take(8).collect();
+            let names: Vec<&str> =
+                backtrace.frames().iter().filter_map(|frame| frame.func_name()).take(8).collect();
             if !names.is_empty() {
                 text = format!("{text}; in {}", names.join(" < "));
             }

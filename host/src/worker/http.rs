@@ -52,7 +52,11 @@ fn told_apart(bytes: &[u8]) -> Option<bool> {
 }
 
 /// Polls `work` until it is done, or the connection's time is over while nothing was asked yet.
-async fn until_expired<T>(state: &ConnState, worker: &Worker, work: impl Future<Output = T>) -> Option<T> {
+async fn until_expired<T>(
+    state: &ConnState,
+    worker: &Worker,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     let mut work = std::pin::pin!(work);
     poll_fn(|cx| {
         state.register(cx);
@@ -150,7 +154,7 @@ fn service(
     Error = Infallible,
     Future = impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<>,
 > + use<> {
-    let (worker, state, peer) = (worker.clone(), conn.state.clone(), conn.peer);
+    let (worker, state, peer) = (worker.clone(), conn.state.clone(), conn.ends.peer);
     service_fn(move |request| handle(worker.clone(), state.clone(), peer, request))
 }
 

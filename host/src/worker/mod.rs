@@ -1,20 +1,125 @@
-//! Runs untrusted guest code. Holds no listener unless the policy gives it one, opens nothing.
+//! Runs untrusted guest code. Holds no listener unless the policy gives it one, opens nothing:
+//! whatever it needs arrives over its channel.
 
+mod access_log;
+mod body;
+mod conn;
+mod connector;
+mod context;
+mod control;
+mod deadline;
+mod epoch;
+mod failure;
+mod http;
+mod outbound;
+mod plugin;
 pub mod settings;
+mod state;
+mod stdio;
+mod ticket;
+mod wasi02;
+mod wasi03;
 
-use anyhow::{Context, Result};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
 
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{FromWorker, ToWorker};
-use crate::sys;
+use crate::scoreboard::Scoreboard;
+use crate::{engine, sys};
+use access_log::AccessLog;
+use connector::ResolverLine;
+use context::Worker;
+use engine::EngineLimits;
+use outbound::Outbound;
+use plugin::{Artifact, Plugin};
+use settings::Settings;
+use state::{Preopens, Template};
+use stdio::Output;
+
+/// What plugins have printed may take this long to be read at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+type ToPrimary = Channel<FromWorker, ToWorker>;
 
 pub fn run() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(Default::default())?;
     runtime.block_on(async {
-        let channel: Channel<FromWorker, ToWorker> = Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?;
-        let (_setup, _fds) = channel.recv().await?.context("primary is gone")?;
-        channel.post(&FromWorker::Ready, vec![])?;
-        while let Some((_m, _)) = channel.recv().await? {}
-        Ok(())
+        let channel: Rc<ToPrimary> = Rc::new(Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?);
+        let (settings, fds) = match channel.recv().await? {
+            Some((ToWorker::Setup(settings), fds)) => (*settings, fds),
+            Some(_) => bail!("the first message was not the set-up"),
+            None => return Ok(()),
+        };
+        let line = ResolverLine::default();
+        match start(settings, fds, &line).await {
+            Ok(worker) => {
+                channel.post(&FromWorker::Ready, vec![])?;
+                control::follow(channel, worker, line).await
+            }
+            Err(error) => {
+                // The primary says it; here it would be said twice.
+                channel.post(&FromWorker::Failed(format!("{error:#}")), vec![])?;
+                channel.flush().await?;
+                std::process::exit(1)
+            }
+        }
     })
+}
+
+/// The list of what a worker does before it is ready.
+async fn start(settings: Settings, fds: Vec<OwnedFd>, line: &ResolverLine) -> Result<Rc<Worker>> {
+    let given = Given::sort(&settings, fds)?;
+    let dirs = Preopens::open(&settings.dirs, &given.dirs)?;
+    let artifact = sys::FileMap::sealed(&given.artifact)?;
+    let scoreboard = Scoreboard::map(&given.scoreboard)?;
+    let limits = EngineLimits { max_instances: settings.limits.max_instances };
+    let engine = engine::for_artifact(&artifact, &limits)?;
+    let (stdout, stderr) = (printed_to(1)?, printed_to(2)?);
+    let outbound = settings.allow_outbound.then(|| Outbound::new(Box::new(line.clone())));
+    let streams = (stdout, stderr.clone());
+    let template =
+        Template::new(&settings, dirs, outbound.map(Arc::new), streams, scoreboard.clone());
+    // By path, so that all workers share the pages.
+    let path = format!("/proc/self/fd/{}", given.artifact.as_raw_fd());
+    let plugin = Plugin::load(&engine, Artifact::File(path.into()), template, &|_| Ok(()));
+    let plugin = plugin.await;
+    // What a plugin said before it failed belongs before the failure.
+    if plugin.is_err() {
+        stderr.flush(LAST_WORDS).await;
+    }
+    let log = match (settings.access_log, given.access_log) {
+        (Some(format), Some(fd)) => Some(AccessLog::new(fd, format)?),
+        _ => None,
+    };
+    Worker::new(settings, plugin?, scoreboard, stderr, log)
+}
+
+/// The descriptors of the set-up message by their meaning.
+struct Given {
+    artifact: OwnedFd,
+    scoreboard: OwnedFd,
+    access_log: Option<OwnedFd>,
+    dirs: Vec<OwnedFd>,
+}
+
+impl Given {
+    fn sort(settings: &Settings, fds: Vec<OwnedFd>) -> Result<Given> {
+        let mut fds = fds.into_iter();
+        let mut next = |what: &str| fds.next().with_context(|| format!("no {what} came along"));
+        let artifact = next("artifact")?;
+        let scoreboard = next("scoreboard")?;
+        let access_log = settings.access_log.map(|_| next("access log")).transpose()?;
+        Ok(Given { artifact, scoreboard, access_log, dirs: fds.collect() })
+    }
+}
+
+fn printed_to(number: i32) -> Result<Output> {
+    let fd = sys::adopt_fd(number)?;
+    Output::new(fd, Duration::ZERO).context("open output")
 }

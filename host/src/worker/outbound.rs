@@ -41,7 +41,8 @@ pub struct Outbound {
 impl Outbound {
     pub fn new(connector: Box<dyn Connector>) -> Outbound {
         let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
-        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let tls =
+            rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         Outbound { connector, tls: TlsConnector::from(Arc::new(tls)) }
     }
 
@@ -66,7 +67,9 @@ fn connect_error(error: io::Error) -> Error {
         io::ErrorKind::NotFound => Error::DestinationNotFound,
         io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
         io::ErrorKind::TimedOut => Error::ConnectionTimeout,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Error::DestinationUnavailable,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            Error::DestinationUnavailable
+        }
         _ => Error::Connect(error),
     }
 }
@@ -135,7 +138,8 @@ async fn send(
         http1::handshake(TokioIo::new(stream)).await.map_err(Error::from)
     };
     let limit = options.connect_timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let (mut sender, connection) = timeout(limit, connect).await.map_err(|_| Error::ConnectionTimeout)??;
+    let (mut sender, connection) =
+        timeout(limit, connect).await.map_err(|_| Error::ConnectionTimeout)??;
     let connection = AbortOnDrop(tokio::spawn(connection));
 
     *request.uri_mut() = origin_form(request.uri());
@@ -188,7 +192,10 @@ impl Body for TimedBody {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             let deadline = Instant::now() + self.limit;
             self.silence.as_mut().reset(deadline);

@@ -88,11 +88,17 @@ fn deserialize(engine: &Engine, artifact: Artifact<'_>) -> Result<Component> {
     Ok(component?)
 }
 
-fn linker(engine: &Engine, component: &Component, extension: Extension<'_>) -> Result<Linker<State>> {
+fn linker(
+    engine: &Engine,
+    component: &Component,
+    extension: Extension<'_>,
+) -> Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     p2::add_only_http_to_linker_async(&mut linker)?;
-    wasmtime_wasi_config::add_to_linker(&mut linker, |state: &mut State| WasiConfig::new(state.config()))?;
+    wasmtime_wasi_config::add_to_linker(&mut linker, |state: &mut State| {
+        WasiConfig::new(state.config())
+    })?;
     if uses_wasi_03(component) {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         p3::add_to_linker(&mut linker)?;
@@ -106,7 +112,8 @@ fn linker(engine: &Engine, component: &Component, extension: Extension<'_>) -> R
 fn uses_wasi_03(component: &Component) -> bool {
     let ty = component.component_type();
     let engine = component.engine();
-    let mut names = ty.imports(engine).map(|(name, _)| name).chain(ty.exports(engine).map(|(name, _)| name));
+    let mut names =
+        ty.imports(engine).map(|(name, _)| name).chain(ty.exports(engine).map(|(name, _)| name));
     names.any(|name| name.starts_with("wasi:") && name.contains("@0.3"))
 }
 
@@ -117,7 +124,8 @@ enum Version {
 
 fn handler_version(component: &Component) -> Result<Version> {
     let ty = component.component_type();
-    let exports: Vec<String> = ty.exports(component.engine()).map(|(name, _)| name.to_owned()).collect();
+    let exports: Vec<String> =
+        ty.exports(component.engine()).map(|(name, _)| name.to_owned()).collect();
     if exports.iter().any(|name| name.starts_with("wasi:http/handler@0.3")) {
         return Ok(Version::V03);
     }
@@ -125,7 +133,9 @@ fn handler_version(component: &Component) -> Result<Version> {
         return Ok(Version::V02);
     }
     let found = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
-    bail!("the plugin exports {found}; expected wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3")
+    bail!(
+        "the plugin exports {found}; expected wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3"
+    )
 }
 
 /// The names of the imports that `linker` cannot satisfy, in the plugin's order. wasmtime reports
@@ -145,7 +155,12 @@ pub fn missing_imports(component: &Component, linker: &Linker<State>) -> Vec<Str
     missing
 }
 
-fn fill(linker: &mut Linker<State>, engine: &Engine, name: &str, item: &ComponentItem) -> Result<()> {
+fn fill(
+    linker: &mut Linker<State>,
+    engine: &Engine,
+    name: &str,
+    item: &ComponentItem,
+) -> Result<()> {
     linker.allow_shadowing(true);
     let ComponentItem::ComponentInstance(instance) = item else {
         return Ok(linker.root().func_new(name, |_, _, _, _| Ok(()))?);
@@ -154,7 +169,9 @@ fn fill(linker: &mut Linker<State>, engine: &Engine, name: &str, item: &Componen
     for (name, item) in instance.exports(engine) {
         match item.ty {
             ComponentItem::ComponentFunc(_) => stub.func_new(name, |_, _, _, _| Ok(()))?,
-            ComponentItem::Resource(_) => stub.resource(name, ResourceType::host::<()>(), |_, _| Ok(()))?,
+            ComponentItem::Resource(_) => {
+                stub.resource(name, ResourceType::host::<()>(), |_, _| Ok(()))?
+            }
             _ => {}
         }
     }

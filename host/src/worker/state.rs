@@ -45,7 +45,12 @@ impl Preopens {
     /// `fds` in the order of `dirs`. Needs /proc, so it comes before the sandbox is entered.
     pub fn open(dirs: &[Dir], fds: &[std::os::fd::OwnedFd]) -> Result<Preopens> {
         use std::os::fd::AsRawFd;
-        anyhow::ensure!(dirs.len() == fds.len(), "{} directories but {} descriptors", dirs.len(), fds.len());
+        anyhow::ensure!(
+            dirs.len() == fds.len(),
+            "{} directories but {} descriptors",
+            dirs.len(),
+            fds.len()
+        );
         let mut builder = WasiCtx::builder();
         // File work runs on the worker's own thread: a second thread would cost more than the page
         // cache takes to answer.
@@ -80,6 +85,11 @@ impl Template {
             max_memory: settings.limits.max_memory_size,
             scoreboard,
         }
+    }
+
+    pub async fn flush_output(&self, limit: std::time::Duration) {
+        self.stdout.flush(limit).await;
+        self.stderr.flush(limit).await;
     }
 
     pub fn state(&self) -> State {
@@ -153,11 +163,21 @@ impl Drop for MemoryLimit {
 }
 
 impl ResourceLimiter for MemoryLimit {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         Ok(self.grow(desired.saturating_sub(current) as u64))
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         Ok(self.grow(desired.saturating_sub(current) as u64 * TABLE_ELEMENT_BYTES))
     }
 }

@@ -162,7 +162,8 @@ impl Shared {
 
 fn is_pipe(fd: &OwnedFd) -> bool {
     use nix::sys::stat::{SFlag, fstat};
-    fstat(fd).is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO)
+    fstat(fd)
+        .is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO)
 }
 
 /// The stdout or stderr of one instance. Nothing is allocated for a plugin that prints nothing.
@@ -270,7 +271,11 @@ impl OutputStream for GuestStream {
 }
 
 impl AsyncWrite for GuestStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if self.output.poll_room(cx).is_pending() {
             return Poll::Pending;
         }

@@ -33,7 +33,13 @@ impl Ticket {
         worker.scoreboard.request_started();
         conn.request_begins(!request.body().is_end_stream());
         let entry = worker.access_log.as_ref().map(|_| Box::new(Entry::new(peer, request)));
-        Ticket { worker: worker.clone(), conn: conn.clone(), start: Instant::now(), status: CLIENT_GONE, entry }
+        Ticket {
+            worker: worker.clone(),
+            conn: conn.clone(),
+            start: Instant::now(),
+            status: CLIENT_GONE,
+            entry,
+        }
     }
 
     pub fn answered(&mut self, status: u16) {

@@ -91,7 +91,8 @@ async fn reap(worker: Rc<Worker>) {
         tokio::time::sleep(pool.timeout.max(Duration::from_millis(10))).await;
         let round = pool.round.replace(pool.round.get().wrapping_add(1));
         let unused = |instance: &Instance| instance.returned != round;
-        let dropped: Vec<Instance> = pool.idle.borrow_mut().extract_if(.., |instance| unused(instance)).collect();
+        let dropped: Vec<Instance> =
+            pool.idle.borrow_mut().extract_if(.., |instance| unused(instance)).collect();
         drop(dropped);
     }
     pool.reaping.set(false);
@@ -121,7 +122,9 @@ pub async fn respond(
             Poll::Pending if exceeded.is_set() => Poll::Ready(Err(Failure::BodyTooLarge)),
             Poll::Pending => match take(&reply) {
                 Some(answer) => Poll::Ready(answer),
-                None if run.as_mut().is_some_and(|run| run.deadline.expired(cx)) => Poll::Ready(Err(Failure::TimedOut)),
+                None if run.as_mut().is_some_and(|run| run.deadline.expired(cx)) => {
+                    Poll::Ready(Err(Failure::TimedOut))
+                }
                 None => Poll::Pending,
             },
         }
@@ -131,7 +134,8 @@ pub async fn respond(
         return Err(Failure::BodyTooLarge);
     }
     let (parts, body) = answer.into_parts();
-    let mut streaming = Streaming { run, body, read: Vec::new(), left: content_length(&parts.headers) };
+    let mut streaming =
+        Streaming { run, body, read: Vec::new(), left: content_length(&parts.headers) };
     let source = match streaming.run.is_some() {
         true if bodiless => {
             streaming.let_run();
@@ -177,7 +181,8 @@ async fn call(
             *reply.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(answer);
         })
         .map_err(|error| Failure::Trapped(error.to_string()))?;
-    let result = instance.proxy.wasi_http_incoming_handler().call_handle(store, request, answer).await;
+    let result =
+        instance.proxy.wasi_http_incoming_handler().call_handle(store, request, answer).await;
     match result {
         Ok(()) => {
             worker.sequential.give_back(&worker, instance);

@@ -55,7 +55,9 @@ impl Pool {
             listening: RefCell::default(),
             about_to_look: Cell::new(0),
             reuse: no_limit(limits.max_instance_reuse_count.unwrap_or(DEFAULT_REUSE)),
-            concurrent: no_limit(limits.max_instance_concurrent_reuse_count.unwrap_or(DEFAULT_CONCURRENT)),
+            concurrent: no_limit(
+                limits.max_instance_concurrent_reuse_count.unwrap_or(DEFAULT_CONCURRENT),
+            ),
             idle_timeout: limits.idle_instance_timeout.max(Duration::from_millis(10)),
             round: Cell::new(0),
             reaping: Cell::new(false),
@@ -195,7 +197,9 @@ impl Desk {
         if waiting.iter().any(|client| client.gone.get()) {
             self.closing.set(true);
         }
-        !waiting.is_empty() && self.streaming.get() == 0 && waiting.iter().all(|client| client.gone.get())
+        !waiting.is_empty()
+            && self.streaming.get() == 0
+            && waiting.iter().all(|client| client.gone.get())
     }
 
     fn wanted(&self) -> bool {
@@ -261,13 +265,18 @@ pub struct Streaming {
 }
 
 impl Streaming {
-    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    pub fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.deadline.restart();
                 Poll::Ready(frame)
             }
-            Poll::Pending if self.deadline.expired(cx) => Poll::Ready(Some(Err(Error::HttpResponseTimeout))),
+            Poll::Pending if self.deadline.expired(cx) => {
+                Poll::Ready(Some(Err(Error::HttpResponseTimeout)))
+            }
             Poll::Pending => Poll::Pending,
         }
     }
@@ -299,7 +308,9 @@ async fn serve_jobs(worker: Rc<Worker>, desk: Rc<Desk>, live: Live) {
 }
 
 async fn instantiate(worker: &Worker) -> Result<(Store<State>, Service), Failure> {
-    let Handler::V03(pre) = &worker.plugin.handler else { unreachable!("only 0.3 plugins come here") };
+    let Handler::V03(pre) = &worker.plugin.handler else {
+        unreachable!("only 0.3 plugins come here")
+    };
     let mut store = worker.plugin.store();
     let service = {
         let mut work = pin!(pre.instantiate_async(&mut store));
@@ -324,7 +335,9 @@ async fn run(
 ) -> wasmtime::Result<()> {
     let pool = &worker.concurrent;
     let mut linger = Deadline::new(worker.limits().request_timeout);
-    let mut work = pin!(store.run_concurrent(async |accessor| take_jobs(accessor, service, worker, desk).await));
+    let mut work = pin!(
+        store.run_concurrent(async |accessor| take_jobs(accessor, service, worker, desk).await)
+    );
     poll_fn(|cx| {
         desk.register(cx);
         pool.looked(desk);
@@ -434,11 +447,13 @@ type Sent = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 fn p3_request(hooks: &mut dyn WasiHttpHooks, request: Request<RequestBody>) -> (p3::Request, Sent) {
     let (parts, body) = request.into_parts();
     let uri = parts.uri.into_parts();
-    let from_host = |headers: &HeaderMap| Authority::try_from(headers.get(header::HOST)?.as_bytes()).ok();
+    let from_host =
+        |headers: &HeaderMap| Authority::try_from(headers.get(header::HOST)?.as_bytes()).ok();
     let authority = uri.authority.or_else(|| from_host(&parts.headers));
     let scheme = Some(uri.scheme.unwrap_or(Scheme::HTTP));
     let headers = FieldMap::new_immutable(hooks, parts.headers);
-    let (request, sent) = p3::Request::new(parts.method, scheme, authority, uri.path_and_query, headers, None, body);
+    let (request, sent) =
+        p3::Request::new(parts.method, scheme, authority, uri.path_and_query, headers, None, body);
     (request, Box::pin(sent))
 }
 
