@@ -8,7 +8,7 @@
 # WebAssembly is used instead; HOST_GUEST_TOOLCHAIN=debian asks for that at once.
 set -euo pipefail
 
-DEBIAN_PACKAGES=(rustc-web rust-web-src wasi-libc lld-22)
+DEBIAN_PACKAGES=(rustc-web rust-web-llvm rust-web-src wasi-libc lld-22)
 
 say() { echo "toolchain: $*" >&2; }
 
@@ -43,7 +43,7 @@ guest_cargo() {
     if rustup_has "$target"; then
         exec cargo "$subcommand" --target "$target" "$@"
     fi
-    say "rustup has no $target: using Debian's rustc"
+    say "using Debian's rustc for $target"
     packages "${DEBIAN_PACKAGES[@]}"
     # Debian ships the standard library as source: cargo builds it (a minute, once), which is not a
     # stable feature yet. Its C library is in one place for every WASI version.
