@@ -8,7 +8,7 @@ struct Echo;
 
 impl wasip3::exports::http::handler::Guest for Echo {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        let headers = same_type(&request.get_headers());
+        let headers = reply_headers(&request.get_headers());
         // Dropping the writing end says that this side had no trouble with the body.
         let (_, taken) = wit_future::new(|| Ok(()));
         let (body, trailers) = Request::consume_body(request, taken);
@@ -17,13 +17,14 @@ impl wasip3::exports::http::handler::Guest for Echo {
     }
 }
 
-fn same_type(request: &Fields) -> Fields {
+/// The body's type, and the names of the trailers that follow it.
+fn reply_headers(request: &Fields) -> Fields {
     let reply = Fields::new();
-    let values = request.get("content-type");
-    if !values.is_empty() {
-        reply
-            .set("content-type", &values)
-            .expect("the value came from a request");
+    for name in ["content-type", "trailer"] {
+        let values = request.get(name);
+        if !values.is_empty() {
+            reply.set(name, &values).expect("the value came from a request");
+        }
     }
     reply
 }

@@ -14,7 +14,7 @@ struct Echo;
 
 impl wasip2::exports::http::incoming_handler::Guest for Echo {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
-        let headers = same_type(&request.headers());
+        let headers = reply_headers(&request.headers());
         let from = request.consume().expect("the request body is taken once");
         let response = OutgoingResponse::new(headers);
         let to = response.body().expect("the response body is taken once");
@@ -27,13 +27,14 @@ impl wasip2::exports::http::incoming_handler::Guest for Echo {
     }
 }
 
-fn same_type(request: &Fields) -> Fields {
+/// The body's type, and the names of the trailers that follow it.
+fn reply_headers(request: &Fields) -> Fields {
     let reply = Fields::new();
-    let values = request.get("content-type");
-    if !values.is_empty() {
-        reply
-            .set("content-type", &values)
-            .expect("the value came from a request");
+    for name in ["content-type", "trailer"] {
+        let values = request.get(name);
+        if !values.is_empty() {
+            reply.set(name, &values).expect("the value came from a request");
+        }
     }
     reply
 }
