@@ -1,6 +1,6 @@
 //! `--access-log`: one line a request.
 
-use crate::support::{Scratch, Server, plugin, wait_for};
+use crate::support::{Scratch, Server, wait_for};
 
 fn lines(path: &str, count: usize) -> Vec<String> {
     wait_for("the access log", || {

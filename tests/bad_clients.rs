@@ -1,7 +1,7 @@
 //! Clients that break the rules cost the host nothing but their own connection.
 
 use crate::support::http::get_request;
-use crate::support::{DEADLINE, Server, plugin, wait_for};
+use crate::support::{DEADLINE, Server, wait_for};
 use std::time::Instant;
 
 fn hello(flags: &[&str]) -> Server {

@@ -1,13 +1,12 @@
 //! Which worker gets a connection. The workers' prefix before the plugin's output tells who it was.
 
-use crate::support::{Connection, Server, plugin, wait_for};
+use crate::support::{Connection, Server, wait_for};
 use std::collections::BTreeMap;
 
 struct Pool(Server);
 
 impl Pool {
     fn start(policy: &str, workers: &str) -> Pool {
-
         Pool(Server::serving("fixture", &["--balance", policy, "--workers", workers]))
     }
 

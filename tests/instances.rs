@@ -1,6 +1,6 @@
 //! How long an instance of a plugin lives. `/count` tells how often its instance was asked.
 
-use crate::support::{Server, plugin};
+use crate::support::Server;
 use std::time::Duration;
 
 fn counts(server: &Server, requests: usize) -> Vec<u32> {

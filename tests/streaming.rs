@@ -1,7 +1,7 @@
 //! Bodies of any size pass through in bounded memory, both ways, with their trailers.
 
 use crate::support::http::{Connection, get_request};
-use crate::support::{Server, h2, plugin, process};
+use crate::support::{Server, h2, process};
 use bytes::Bytes;
 use http::HeaderMap;
 use std::io::Write;

@@ -12,7 +12,6 @@ pub type Header = (String, String);
 
 #[derive(Debug)]
 pub struct Head {
-    pub version: String,
     pub status: u16,
     pub headers: Vec<Header>,
 }
@@ -135,13 +134,12 @@ impl Connection {
             }
             let line = self.line()?;
             let mut words = line.splitn(3, ' ');
-            let version = words.next().unwrap_or_default().to_owned();
-            let status = words.next().and_then(|word| word.parse().ok());
+            let status = words.nth(1).and_then(|word| word.parse().ok());
             let status = status.ok_or_else(|| malformed(&line))?;
             let headers = self.fields()?;
             // 100 and its like only announce the response.
             if status >= 200 {
-                return Ok(Some(Head { version, status, headers }));
+                return Ok(Some(Head { status, headers }));
             }
         }
     }

@@ -9,9 +9,9 @@ pub fn children(parent: u32) -> Vec<u32> {
     all().filter(|(_, state, ppid)| *ppid == parent && *state != 'Z').map(|(pid, ..)| pid).collect()
 }
 
-/// Children that are dead but not reaped.
-pub fn zombies(parent: u32) -> Vec<u32> {
-    all().filter(|(_, state, ppid)| *ppid == parent && *state == 'Z').map(|(pid, ..)| pid).collect()
+/// Whether there are children that are dead but not reaped.
+pub fn has_zombies(parent: u32) -> bool {
+    all().any(|(_, state, ppid)| ppid == parent && state == 'Z')
 }
 
 fn all() -> impl Iterator<Item = (u32, char, u32)> {
