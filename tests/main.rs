@@ -1,0 +1,16 @@
+//! Integration tests: the real binary, real plugins, real sockets. One module a topic.
+
+mod support;
+
+mod access_log;
+mod bad_clients;
+mod bad_input;
+mod balance;
+mod cache;
+mod failures;
+mod grants;
+mod instances;
+mod listening;
+mod serve;
+mod streaming;
+mod supervision;
