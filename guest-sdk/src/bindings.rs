@@ -26,39 +26,36 @@ pub mod imports {
 
 /// One world per export, with its types taken from `imports`.
 macro_rules! export {
-    ($module:ident, $interface:literal) => {
+    ($module:ident, $world:literal, $inline:literal, { $($shared:tt)* }) => {
         pub mod $module {
             wit_bindgen::generate!({
                 path: "../wit",
-                inline: $interface,
-                world: "host:sdk/handler",
-                with: {
-                    "wasi:io/error@0.2.12": wasip2::io::error,
-                    "wasi:io/poll@0.2.12": wasip2::io::poll,
-                    "wasi:io/streams@0.2.12": wasip2::io::streams,
-                    "host:cluster/types@0.1.0": crate::bindings::imports::host::cluster::types,
-                    "host:cluster/messages@0.1.0": crate::bindings::imports::host::cluster::messages,
-                    "host:cluster/connections@0.1.0": crate::bindings::imports::host::cluster::connections,
-                },
+                inline: $inline,
+                world: $world,
+                with: { $($shared)* },
                 pub_export_macro: true,
             });
         }
     };
 }
 
-export!(
-    tcp,
-    "package host:sdk; world handler { export host:cluster/connection-handler@0.1.0; }"
-);
-export!(
-    message,
-    "package host:sdk; world handler { export host:cluster/message-handler@0.1.0; }"
-);
-export!(
-    signal,
-    "package host:sdk; world handler { export host:cluster/signal-handler@0.1.0; }"
-);
+export!(tcp, "host:sdk/tcp", "package host:sdk; world tcp { export host:cluster/connection-handler@0.1.0; }", {
+    "wasi:io/error@0.2.12": wasip2::io::error,
+    "wasi:io/poll@0.2.12": wasip2::io::poll,
+    "wasi:io/streams@0.2.12": wasip2::io::streams,
+    "host:cluster/types@0.1.0": crate::bindings::imports::host::cluster::types,
+    "host:cluster/connections@0.1.0": crate::bindings::imports::host::cluster::connections,
+});
+export!(message, "host:sdk/message", "package host:sdk; world message { export host:cluster/message-handler@0.1.0; }", {
+    "wasi:io/poll@0.2.12": wasip2::io::poll,
+    "host:cluster/messages@0.1.0": crate::bindings::imports::host::cluster::messages,
+});
+export!(signal, "host:sdk/signal", "package host:sdk; world signal { export host:cluster/signal-handler@0.1.0; }", {
+    "host:cluster/types@0.1.0": crate::bindings::imports::host::cluster::types,
+});
 export!(
     lifecycle,
-    "package host:sdk; world handler { export host:cluster/lifecycle@0.1.0; }"
+    "host:sdk/lifecycle",
+    "package host:sdk; world lifecycle { export host:cluster/lifecycle@0.1.0; }",
+    {}
 );

@@ -166,7 +166,10 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>>>> {
         let chunk = std::task::ready!(self.poll_chunk(context));
         Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)).transpose())
     }

@@ -27,7 +27,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::event::{Event, Exit, Happening, Key, Listening, Received, Status};
 pub use self::run::{Cluster, next, try_next};
-pub use crate::bindings::imports::host::cluster::primary::{Balance, ClusterError, WorkerCount, WorkerState};
+pub use crate::bindings::imports::host::cluster::primary::{
+    Balance, ClusterError, WorkerCount, WorkerState,
+};
 
 use crate::{
     bindings::imports::host::cluster::{connections::ConnectionError, primary as raw},
@@ -94,7 +96,8 @@ pub fn worker(id: u32) -> Result<Worker, ClusterError> {
 
 /// Starts a worker with these additions to its environment, and tells its number at once.
 pub fn fork(environment: &[(&str, &str)]) -> Result<u32, ClusterError> {
-    let pairs: Vec<_> = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let pairs: Vec<_> =
+        environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     raw::fork(&pairs)
 }
 
@@ -114,7 +117,9 @@ pub fn try_send_bytes(to: u32, body: &[u8]) -> Result<(), MessageError> {
 }
 
 /// Sends a value to all workers as JSON, and tells which did not get it and why.
-pub fn broadcast<T: Serialize + ?Sized>(value: &T) -> Result<Vec<(u32, MessageError)>, MessageError> {
+pub fn broadcast<T: Serialize + ?Sized>(
+    value: &T,
+) -> Result<Vec<(u32, MessageError)>, MessageError> {
     broadcast_bytes(&serde_json::to_vec(value)?)
 }
 

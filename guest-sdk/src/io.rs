@@ -60,7 +60,10 @@ impl Input {
     }
 
     /// The next bytes, or none at the end.
-    pub(crate) fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, IoError>> {
+    pub(crate) fn poll_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, IoError>> {
         ready!(task::poll_turn(context));
         loop {
             if let Some(waiting) = &mut self.waiting {
@@ -104,7 +107,8 @@ impl Output {
                 self.wait().await;
                 continue;
             }
-            let (now, rest) = bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+            let (now, rest) =
+                bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
             self.stream.write(now)?;
             bytes = rest;
             poll_fn(task::poll_turn).await;

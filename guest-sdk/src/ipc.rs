@@ -211,7 +211,10 @@ pub async fn receive_message_async() -> Result<Message> {
 }
 
 /// Sends a value and waits for the reply to it.
-pub fn request<T: Serialize + ?Sized, R: DeserializeOwned>(value: &T, timeout: Option<Duration>) -> Result<R> {
+pub fn request<T: Serialize + ?Sized, R: DeserializeOwned>(
+    value: &T,
+    timeout: Option<Duration>,
+) -> Result<R> {
     let body = serde_json::to_vec(value)?;
     let pending = block(|| raw::request(&body, timeout.map(nanos)), raw::subscribe_send)?;
     let reply = block(|| pending.take(), || pending.subscribe())?;

@@ -30,18 +30,20 @@ pub mod cluster;
 mod io;
 pub mod ipc;
 mod local;
-mod p2;
+#[doc(hidden)]
+pub mod p2;
 #[cfg(feature = "p3")]
-mod p3;
+#[doc(hidden)]
+pub mod p3;
 pub mod process;
 mod respond;
 mod router;
 pub mod task;
 pub mod tcp;
 
+pub use ::http;
 pub use body::{Body, BodyWriter};
 pub use host_sdk_macros::{http, message, signal, tcp};
-pub use http;
 pub use io::IoError;
 pub use local::Local;
 pub use respond::{IntoResponse, Json};
@@ -60,9 +62,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[doc(hidden)]
 pub mod hidden {
     pub use crate::bindings::{imports::host::cluster, lifecycle, message, signal, tcp};
-    pub use crate::p2;
-    #[cfg(feature = "p3")]
-    pub use crate::p3;
     pub use wasip2;
     #[cfg(feature = "p3")]
     pub use wasip3;
@@ -88,10 +87,12 @@ macro_rules! __http {
                     request: wasip2::http::types::IncomingRequest,
                     out: wasip2::http::types::ResponseOutparam,
                 ) {
-                    $crate::hidden::p2::serve(request, out, async |request| $crate::__call!($handler, $kind, request));
+                    $crate::p2::serve(request, out, async |request| {
+                        $crate::__call!($handler, $kind, request)
+                    });
                 }
             }
-            wasip2::http::proxy::export!(Plugin with_types_in wasip2);
+    wasip2::http::proxy::export!(Plugin with_types_in wasip2);
         };
     };
 }
@@ -107,10 +108,13 @@ macro_rules! __http_p3 {
                 async fn handle(
                     request: wasip3::http::types::Request,
                 ) -> Result<wasip3::http::types::Response, wasip3::http::types::ErrorCode> {
-                    $crate::hidden::p3::serve(request, async |request| $crate::__call!($handler, $kind, request)).await
+                    $crate::p3::serve(request, async |request| {
+                        $crate::__call!($handler, $kind, request)
+                    })
+                    .await
                 }
             }
-            wasip3::http::service::export!(Plugin with_types_in wasip3);
+    wasip3::http::service::export!(Plugin with_types_in wasip3);
         };
     };
 }
@@ -124,10 +128,12 @@ macro_rules! __tcp {
             struct Plugin;
             impl tcp::exports::host::cluster::connection_handler::Guest for Plugin {
                 fn handle(connection: connections::Connection) -> Result<(), String> {
-                    $crate::tcp::run_handler(connection, async |connection| $crate::__call!($handler, $kind, connection))
+                    $crate::tcp::run_handler(connection, async |connection| {
+                        $crate::__call!($handler, $kind, connection)
+                    })
                 }
             }
-            tcp::export!(Plugin with_types_in $crate::hidden::tcp);
+    tcp::export!(Plugin with_types_in $crate::hidden::tcp);
         };
     };
 }
@@ -141,10 +147,12 @@ macro_rules! __message {
             struct Plugin;
             impl message::exports::host::cluster::message_handler::Guest for Plugin {
                 fn on_message(message: messages::Message) {
-                    $crate::task::block_on(async { $crate::__call!($handler, $kind, message.into()) });
+                    $crate::task::block_on(async {
+                        $crate::__call!($handler, $kind, message.into())
+                    });
                 }
             }
-            message::export!(Plugin with_types_in $crate::hidden::message);
+    message::export!(Plugin with_types_in $crate::hidden::message);
         };
     };
 }
@@ -161,7 +169,7 @@ macro_rules! __signal {
                     $crate::task::block_on(async move { $crate::__call!($handler, $kind, signal) });
                 }
             }
-            signal::export!(Plugin with_types_in $crate::hidden::signal);
+    signal::export!(Plugin with_types_in $crate::hidden::signal);
         };
     };
 }
@@ -196,7 +204,7 @@ macro_rules! lifecycle {
                     $drain();
                 }
             }
-            lifecycle::export!(Plugin with_types_in $crate::hidden::lifecycle);
+    lifecycle::export!(Plugin with_types_in $crate::hidden::lifecycle);
         };
     };
 }

@@ -2,16 +2,22 @@
 
 use std::future::Future;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header::CONTENT_LENGTH, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header::CONTENT_LENGTH, uri::PathAndQuery,
+};
 use wasip2::http::types::{
-    ErrorCode, Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam, Scheme,
+    ErrorCode, Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
+    Scheme,
 };
 
 use crate::{Body, IntoResponse, Request, Response, Result, io::Output, task};
 
 /// Serves one request: what `#[host::http]` exports.
-pub fn serve<R, F>(request: IncomingRequest, out: ResponseOutparam, handler: impl FnOnce(Request) -> F + 'static)
-where
+pub fn serve<R, F>(
+    request: IncomingRequest,
+    out: ResponseOutparam,
+    handler: impl FnOnce(Request) -> F + 'static,
+) where
     R: IntoResponse,
     F: Future<Output = R> + 'static,
 {
@@ -69,7 +75,10 @@ fn uri(incoming: &IncomingRequest) -> Result<Uri> {
 fn headers(entries: Vec<(String, Vec<u8>)>) -> Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(entries.len());
     for (name, value) in entries {
-        headers.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_maybe_shared(bytes::Bytes::from(value))?);
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes())?,
+            HeaderValue::from_maybe_shared(bytes::Bytes::from(value))?,
+        );
     }
     Ok(headers)
 }
@@ -98,15 +107,18 @@ async fn write(response: Response, out: ResponseOutparam) -> Result<()> {
 }
 
 fn fields(headers: &HeaderMap) -> Result<Fields> {
-    let list: Vec<(String, Vec<u8>)> =
-        headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+    let list: Vec<(String, Vec<u8>)> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect();
     Ok(Fields::from_list(&list)?)
 }
 
 /// Sends the body in pieces as they come. The body's sink is finished by who made it, so that an error leaves the
 /// response visibly incomplete.
 async fn copy(body: &mut Body, sink: &OutgoingBody) -> Result<()> {
-    let mut output = Output::new(sink.write().map_err(|()| "the response's stream was taken before")?);
+    let mut output =
+        Output::new(sink.write().map_err(|()| "the response's stream was taken before")?);
     while let Some(chunk) = body.chunk().await? {
         output.write_all(&chunk).await?;
     }

@@ -16,7 +16,10 @@ use wasip3::{
 use crate::{Body, Error, IntoResponse, Request, Result};
 
 /// Serves one request: what `#[host::http(p3)]` exports.
-pub async fn serve<R, F>(request: WasiRequest, handler: impl FnOnce(Request) -> F) -> Result<WasiResponse, ErrorCode>
+pub async fn serve<R, F>(
+    request: WasiRequest,
+    handler: impl FnOnce(Request) -> F,
+) -> Result<WasiResponse, ErrorCode>
 where
     R: IntoResponse,
     F: Future<Output = R>,
@@ -26,7 +29,10 @@ where
 }
 
 /// The next piece of a request's body. Trailers are passed over.
-pub(crate) fn poll_chunk(body: &mut IncomingRequestBody, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+pub(crate) fn poll_chunk(
+    body: &mut IncomingRequestBody,
+    context: &mut Context<'_>,
+) -> Poll<Result<Option<Bytes>>> {
     loop {
         let frame = match std::task::ready!(Pin::new(&mut *body).poll_frame(context)) {
             None => return Poll::Ready(Ok(None)),

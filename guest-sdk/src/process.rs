@@ -37,7 +37,10 @@ pub struct Identity {
 
 /// Everything `host:cluster/process` tells, at one moment. Sizes in bytes, times in nanoseconds.
 #[derive(Debug, Clone, Serialize)]
-#[expect(missing_docs, reason = "the fields are named as the functions of the WIT interface, which documents them")]
+#[expect(
+    missing_docs,
+    reason = "the fields are named as the functions of the WIT interface, which documents them"
+)]
 pub struct Info {
     pub identity: Identity,
     pub versions: Vec<(String, String)>,

@@ -27,7 +27,7 @@ impl Params {
 /// use host::{Params, Request, Response, Router};
 ///
 /// #[host::http]
-/// async fn main(request: Request) -> Response {
+/// async fn routes(request: Request) -> Response {
 ///     Router::new()
 ///         .get("/", async |_, _| "home")
 ///         .get("/hello/:name", hello)
@@ -59,7 +59,11 @@ impl Router {
     }
 
     /// A route for GET and HEAD.
-    pub fn get<F, R>(self, path: &'static str, handler: impl Fn(Request, Params) -> F + 'static) -> Self
+    pub fn get<F, R>(
+        self,
+        path: &'static str,
+        handler: impl Fn(Request, Params) -> F + 'static,
+    ) -> Self
     where
         F: Future<Output = R> + 'static,
         R: IntoResponse,
@@ -68,7 +72,11 @@ impl Router {
     }
 
     /// A route for POST.
-    pub fn post<F, R>(self, path: &'static str, handler: impl Fn(Request, Params) -> F + 'static) -> Self
+    pub fn post<F, R>(
+        self,
+        path: &'static str,
+        handler: impl Fn(Request, Params) -> F + 'static,
+    ) -> Self
     where
         F: Future<Output = R> + 'static,
         R: IntoResponse,
@@ -91,7 +99,11 @@ impl Router {
     }
 
     /// A route for every method.
-    pub fn any<F, R>(self, path: &'static str, handler: impl Fn(Request, Params) -> F + 'static) -> Self
+    pub fn any<F, R>(
+        self,
+        path: &'static str,
+        handler: impl Fn(Request, Params) -> F + 'static,
+    ) -> Self
     where
         F: Future<Output = R> + 'static,
         R: IntoResponse,
@@ -153,7 +165,8 @@ fn matches(route: &'static str, path: &str) -> Option<Params> {
             params.0.push((name, rest.to_owned()));
             return Some(params);
         }
-        let (here, after) = rest.split_once('/').map_or((rest, None), |(here, after)| (here, Some(after)));
+        let (here, after) =
+            rest.split_once('/').map_or((rest, None), |(here, after)| (here, Some(after)));
         match part.strip_prefix(':') {
             Some(name) if !here.is_empty() => params.0.push((name, here.to_owned())),
             _ if part == here => {}
@@ -171,10 +184,19 @@ mod tests {
 
     #[test]
     fn a_path_matches_its_route_only() {
-        for (route, path) in [("/", "/"), ("/a", "/a"), ("/a/:b", "/a/x"), ("/a/*b", "/a/x/y"), ("/a/*b", "/a/")] {
+        for (route, path) in
+            [("/", "/"), ("/a", "/a"), ("/a/:b", "/a/x"), ("/a/*b", "/a/x/y"), ("/a/*b", "/a/")]
+        {
             assert!(matches(route, path).is_some(), "{route} {path}");
         }
-        for (route, path) in [("/", "/a"), ("/a", "/"), ("/a", "/a/"), ("/a/:b", "/a/"), ("/a/:b", "/a/x/y"), ("/a/b", "/a")] {
+        for (route, path) in [
+            ("/", "/a"),
+            ("/a", "/"),
+            ("/a", "/a/"),
+            ("/a/:b", "/a/"),
+            ("/a/:b", "/a/x/y"),
+            ("/a/b", "/a"),
+        ] {
             assert!(matches(route, path).is_none(), "{route} {path}");
         }
     }

@@ -220,7 +220,8 @@ fn wait_for_pollables(idle: bool) {
         return;
     }
     let now = (!idle).then(|| monotonic_clock::subscribe_duration(0));
-    let pollables: Vec<&Pollable> = waits.iter().map(|waiting| &*waiting.pollable).chain(now.as_ref()).collect();
+    let pollables: Vec<&Pollable> =
+        waits.iter().map(|waiting| &*waiting.pollable).chain(now.as_ref()).collect();
     for index in poll(&pollables) {
         if let Some(waiting) = waits.get(index as usize) {
             waiting.fired.set(true);

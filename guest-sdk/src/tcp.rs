@@ -51,7 +51,10 @@ impl From<types::SocketAddress> for Address {
     fn from(address: types::SocketAddress) -> Self {
         match address {
             types::SocketAddress::Ip(ip) => {
-                let text = ip.address.parse().unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+                let text = ip
+                    .address
+                    .parse()
+                    .unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
                 Self::Ip(SocketAddr::new(text, ip.port))
             }
             types::SocketAddress::Unix(path) => Self::Unix(path.map(PathBuf::from)),
@@ -279,7 +282,10 @@ where
     Ok(())
 }
 
-async fn accept<F>(listener: raw::Listener, handler: &impl Fn(Connection) -> F) -> Result<(), ConnectionError>
+async fn accept<F>(
+    listener: raw::Listener,
+    handler: &impl Fn(Connection) -> F,
+) -> Result<(), ConnectionError>
 where
     F: Future<Output = Result<()>> + 'static,
 {
@@ -303,7 +309,10 @@ where
 
 /// What `#[host::tcp]` exports.
 #[doc(hidden)]
-pub fn run_handler<F>(connection: raw::Connection, handler: impl FnOnce(Connection) -> F) -> Result<(), String>
+pub fn run_handler<F>(
+    connection: raw::Connection,
+    handler: impl FnOnce(Connection) -> F,
+) -> Result<(), String>
 where
     F: Future<Output = Result<()>> + 'static,
 {

@@ -8,9 +8,7 @@ use wit_parser::{PackageId, Resolve, TypeDefKind};
 fn package() -> Result<(Resolve, PackageId)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../wit");
     let mut resolve = Resolve::default();
-    let (package, _) = resolve
-        .push_path(&folder)
-        .with_context(|| format!("parse {folder:?}"))?;
+    let (package, _) = resolve.push_path(&folder).with_context(|| format!("parse {folder:?}"))?;
     Ok((resolve, package))
 }
 
@@ -29,29 +27,11 @@ fn the_package_has_its_worlds_and_interfaces() -> Result<()> {
     ] {
         assert!(package.worlds.contains_key(world), "world {world}");
     }
-    for interface in [
-        "types",
-        "messages",
-        "process",
-        "ipc",
-        "connections",
-        "primary",
-    ] {
-        assert!(
-            package.interfaces.contains_key(interface),
-            "interface {interface}"
-        );
+    for interface in ["types", "messages", "process", "ipc", "connections", "primary"] {
+        assert!(package.interfaces.contains_key(interface), "interface {interface}");
     }
-    for handler in [
-        "connection-handler",
-        "message-handler",
-        "signal-handler",
-        "lifecycle",
-    ] {
-        assert!(
-            package.interfaces.contains_key(handler),
-            "handler {handler}"
-        );
+    for handler in ["connection-handler", "message-handler", "signal-handler", "lifecycle"] {
+        assert!(package.interfaces.contains_key(handler), "handler {handler}");
     }
     Ok(())
 }
@@ -90,10 +70,7 @@ fn every_function_and_error_is_documented() -> Result<()> {
             if let TypeDefKind::Variant(variant) = &def.kind
                 && ty.ends_with("-error")
             {
-                let bare = variant
-                    .cases
-                    .iter()
-                    .filter(|case| case.docs.contents.is_none());
+                let bare = variant.cases.iter().filter(|case| case.docs.contents.is_none());
                 missing.extend(bare.map(|case| format!("{name}.{ty}.{}", case.name)));
             }
         }

@@ -16,12 +16,14 @@ use crate::{bindings::imports::host::cluster::primary as raw, ipc::nanos, tcp::C
 pub struct Cluster<S = ()> {
     state: S,
     listeners: Vec<Listener<S>>,
-    scheduler: Option<Box<dyn FnMut(&mut S, Connection)>>,
+    scheduler: Option<Scheduler<S>>,
     timers: Vec<Timer<S>>,
-    stop: Option<Box<dyn Fn(&S) -> bool>>,
+    stop: Option<Stop<S>>,
 }
 
 type Listener<S> = Box<dyn FnMut(&mut S, &Happening)>;
+type Scheduler<S> = Box<dyn FnMut(&mut S, Connection)>;
+type Stop<S> = Box<dyn Fn(&S) -> bool>;
 
 struct Timer<S> {
     due: Instant,
@@ -38,7 +40,11 @@ impl<S> Cluster<S> {
 
     /// Calls a function for every event of this kind. Several for one kind are called in the order they were added.
     #[must_use]
-    pub fn on<T: 'static>(mut self, event: Key<T>, mut act: impl FnMut(&mut S, &T) + 'static) -> Self {
+    pub fn on<T: 'static>(
+        mut self,
+        event: Key<T>,
+        mut act: impl FnMut(&mut S, &T) + 'static,
+    ) -> Self {
         self.listeners.push(Box::new(move |state, happening| {
             if let Some(data) = (event.0)(happening) {
                 act(state, data);
@@ -74,7 +80,12 @@ impl<S> Cluster<S> {
         self
     }
 
-    fn timer(mut self, delay: Duration, every: Option<Duration>, act: impl FnMut(&mut S) + 'static) -> Self {
+    fn timer(
+        mut self,
+        delay: Duration,
+        every: Option<Duration>,
+        act: impl FnMut(&mut S) + 'static,
+    ) -> Self {
         self.timers.push(Timer { due: Instant::now() + delay, every, act: Box::new(act) });
         self
     }
@@ -90,7 +101,10 @@ impl<S> Cluster<S> {
                 break;
             }
             let alarm = self.next_alarm();
-            let pollables: Vec<&Pollable> = [Some(&events), connections.as_ref(), alarm.as_ref()].into_iter().flatten().collect();
+            let pollables: Vec<&Pollable> = [Some(&events), connections.as_ref(), alarm.as_ref()]
+                .into_iter()
+                .flatten()
+                .collect();
             poll(&pollables);
         }
         self.state
