@@ -14,6 +14,10 @@
 //! });
 //! ```
 
+mod queue;
+
+pub use queue::{Full, Receiver, Sender, queue};
+
 use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},

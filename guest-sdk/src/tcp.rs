@@ -77,7 +77,12 @@ impl std::fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+/// For `?`; the connection is dropped, and so closed.
+impl From<Box<Refused>> for crate::Error {
+    fn from(refused: Box<Refused>) -> Self {
+        refused.to_string().into()
+    }
+}
 
 /// An open connection of a client. Dropping it closes it.
 pub struct Connection {
@@ -144,6 +149,22 @@ impl Connection {
     /// Sends all bytes, waiting while the client does not take them.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), IoError> {
         self.writer()?.write(bytes).await
+    }
+
+    /// Takes the bytes that were read from the client but not given out by [`line`](Self::line) yet. They belong into
+    /// the state of a connection that is handed on.
+    pub fn take_unread(&mut self) -> Bytes {
+        self.reader.as_mut().map_or_else(Bytes::new, |reader| reader.held.split().freeze())
+    }
+
+    /// Puts bytes before what the client sends next; what the worker before took with
+    /// [`take_unread`](Self::take_unread).
+    pub fn put_unread(&mut self, bytes: &[u8]) -> Result<(), IoError> {
+        let held = &mut self.reader()?.held;
+        let rest = held.split();
+        held.extend_from_slice(bytes);
+        held.unsplit(rest);
+        Ok(())
     }
 
     /// Reading and writing apart, for two tasks. Does not give what [`hand_back`](Self::hand_back) needs.
