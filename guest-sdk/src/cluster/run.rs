@@ -1,0 +1,184 @@
+//! The event loop of a primary program.
+
+use std::time::{Duration, Instant};
+
+use wasip2::{
+    clocks::monotonic_clock,
+    io::poll::{Pollable, poll},
+};
+
+use super::{Happening, Key, try_accept};
+use crate::{bindings::imports::host::cluster::primary as raw, ipc::nanos, tcp::Connection};
+
+/// An event loop over the cluster's events, with a value of the program's own that every function gets.
+///
+/// [`run`](Self::run) returns when the host stops and all workers have ended.
+pub struct Cluster<S = ()> {
+    state: S,
+    listeners: Vec<Listener<S>>,
+    scheduler: Option<Scheduler<S>>,
+    timers: Vec<Timer<S>>,
+    stop: Option<Stop<S>>,
+}
+
+type Listener<S> = Box<dyn FnMut(&mut S, &Happening)>;
+type Scheduler<S> = Box<dyn FnMut(&mut S, Connection)>;
+type Stop<S> = Box<dyn Fn(&S) -> bool>;
+
+struct Timer<S> {
+    due: Instant,
+    /// None for a timer that goes off once.
+    every: Option<Duration>,
+    act: Box<dyn FnMut(&mut S)>,
+}
+
+impl<S> Cluster<S> {
+    /// A loop that does nothing yet.
+    pub fn new(state: S) -> Self {
+        Self { state, listeners: Vec::new(), scheduler: None, timers: Vec::new(), stop: None }
+    }
+
+    /// Calls a function for every event of this kind. Several for one kind are called in the order they were added.
+    #[must_use]
+    pub fn on<T: 'static>(
+        mut self,
+        event: Key<T>,
+        mut act: impl FnMut(&mut S, &T) + 'static,
+    ) -> Self {
+        self.listeners.push(Box::new(move |state, happening| {
+            if let Some(data) = (event.0)(happening) {
+                act(state, data);
+            }
+        }));
+        self
+    }
+
+    /// Calls a function for every connection of a client, to give it to a worker with
+    /// [`hand_over`](super::hand_over). Needs `--balance program`.
+    #[must_use]
+    pub fn on_connection(mut self, act: impl FnMut(&mut S, Connection) + 'static) -> Self {
+        self.scheduler = Some(Box::new(act));
+        self
+    }
+
+    /// Calls a function again and again.
+    #[must_use]
+    pub fn every(self, period: Duration, act: impl FnMut(&mut S) + 'static) -> Self {
+        self.timer(period, Some(period), act)
+    }
+
+    /// Calls a function once, this long after now.
+    #[must_use]
+    pub fn after(self, delay: Duration, act: impl FnMut(&mut S) + 'static) -> Self {
+        self.timer(delay, None, act)
+    }
+
+    /// Ends the loop as soon as this is true.
+    #[must_use]
+    pub fn until(mut self, done: impl Fn(&S) -> bool + 'static) -> Self {
+        self.stop = Some(Box::new(done));
+        self
+    }
+
+    fn timer(
+        mut self,
+        delay: Duration,
+        every: Option<Duration>,
+        act: impl FnMut(&mut S) + 'static,
+    ) -> Self {
+        self.timers.push(Timer { due: Instant::now() + delay, every, act: Box::new(act) });
+        self
+    }
+
+    /// Runs the loop, and gives the program's value back when it ends.
+    pub fn run(mut self) -> S {
+        let events = raw::subscribe();
+        let connections = self.scheduler.is_some().then(raw::subscribe_accept);
+        while self.deliver_events() && !self.is_done() {
+            self.deliver_connections();
+            self.fire_timers();
+            if self.is_done() {
+                break;
+            }
+            let alarm = self.next_alarm();
+            let pollables: Vec<&Pollable> = [Some(&events), connections.as_ref(), alarm.as_ref()]
+                .into_iter()
+                .flatten()
+                .collect();
+            poll(&pollables);
+        }
+        self.state
+    }
+
+    fn is_done(&self) -> bool {
+        self.stop.as_ref().is_some_and(|done| done(&self.state))
+    }
+
+    /// False when there will be no more events. Timers get their turn even in a flood.
+    fn deliver_events(&mut self) -> bool {
+        for _ in 0..256 {
+            match raw::next_event() {
+                Ok(event) => {
+                    let happening = Happening::from(event);
+                    for listener in &mut self.listeners {
+                        listener(&mut self.state, &happening);
+                    }
+                }
+                Err(raw::EventError::WouldBlock) => return true,
+                Err(raw::EventError::Closed) => return false,
+            }
+        }
+        true
+    }
+
+    fn deliver_connections(&mut self) {
+        let Some(scheduler) = &mut self.scheduler else {
+            return;
+        };
+        for _ in 0..256 {
+            match try_accept() {
+                Ok(Some(connection)) => scheduler(&mut self.state, connection),
+                Ok(None) => return,
+                Err(error) => {
+                    eprintln!("accept: {error:?}");
+                    self.scheduler = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let now = Instant::now();
+        for timer in &mut self.timers {
+            if timer.due <= now {
+                (timer.act)(&mut self.state);
+                // What was missed is not made up for.
+                timer.due = timer.every.map_or(now, |period| (timer.due + period).max(now));
+            }
+        }
+        self.timers.retain(|timer| timer.every.is_some() || timer.due > now);
+    }
+
+    fn next_alarm(&self) -> Option<Pollable> {
+        let due = self.timers.iter().map(|timer| timer.due).min()?;
+        let left = due.saturating_duration_since(Instant::now());
+        Some(monotonic_clock::subscribe_duration(nanos(left)))
+    }
+}
+
+/// Waits for the next event; none when there will be no more. For programs that would rather not use [`Cluster`].
+pub fn next() -> Option<Happening> {
+    loop {
+        match raw::next_event() {
+            Ok(event) => return Some(event.into()),
+            Err(raw::EventError::WouldBlock) => raw::subscribe().block(),
+            Err(raw::EventError::Closed) => return None,
+        }
+    }
+}
+
+/// The next event if one has happened.
+pub fn try_next() -> Option<Happening> {
+    raw::next_event().ok().map(Happening::from)
+}

@@ -1,0 +1,133 @@
+//! Byte streams of the host, as bodies and connections share them.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use wasip2::io::{
+    poll::Pollable,
+    streams::{InputStream, OutputStream, StreamError},
+};
+
+use crate::task;
+
+/// What one call reads at most.
+const READ: u64 = 64 * 1024;
+
+/// Why a stream ended otherwise than by its regular end.
+#[derive(Debug)]
+pub enum IoError {
+    /// Writing: the other side reads no more.
+    Closed,
+    /// The host's words for what went wrong, such as a reset connection.
+    Failed(String),
+}
+
+impl std::fmt::Display for IoError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the other side has closed the stream"),
+            Self::Failed(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for IoError {}
+
+impl From<StreamError> for IoError {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Closed => Self::Closed,
+            StreamError::LastOperationFailed(error) => Self::Failed(error.to_debug_string()),
+        }
+    }
+}
+
+/// The reading end. The fields are in the order they must be dropped in: a pollable before its stream.
+pub(crate) struct Input {
+    waiting: Option<task::Wait>,
+    pollable: Option<Rc<Pollable>>,
+    stream: InputStream,
+}
+
+impl Input {
+    pub(crate) fn new(stream: InputStream) -> Self {
+        Self { waiting: None, pollable: None, stream }
+    }
+
+    /// The next bytes, or none at the end.
+    pub(crate) fn poll_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, IoError>> {
+        ready!(task::poll_turn(context));
+        loop {
+            if let Some(waiting) = &mut self.waiting {
+                ready!(Pin::new(waiting).poll(context));
+                self.waiting = None;
+            }
+            match self.stream.read(READ) {
+                Ok(bytes) if bytes.is_empty() => {
+                    let stream = &self.stream;
+                    let pollable = self.pollable.get_or_insert_with(|| Rc::new(stream.subscribe()));
+                    self.waiting = Some(task::wait(pollable));
+                }
+                Ok(bytes) => return Poll::Ready(Ok(Some(bytes.into()))),
+                Err(StreamError::Closed) => return Poll::Ready(Ok(None)),
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, IoError> {
+        poll_fn(|context| self.poll_chunk(context)).await
+    }
+}
+
+/// The writing end.
+pub(crate) struct Output {
+    pollable: Option<Rc<Pollable>>,
+    stream: OutputStream,
+}
+
+impl Output {
+    pub(crate) fn new(stream: OutputStream) -> Self {
+        Self { pollable: None, stream }
+    }
+
+    /// Hands all bytes to the host, waiting while it has no room.
+    pub(crate) async fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), IoError> {
+        while !bytes.is_empty() {
+            let room = self.stream.check_write()?;
+            if room == 0 {
+                self.wait().await;
+                continue;
+            }
+            let (now, rest) =
+                bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+            self.stream.write(now)?;
+            bytes = rest;
+            poll_fn(task::poll_turn).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until the host has passed on what was written.
+    pub(crate) async fn flush(&mut self) -> Result<(), IoError> {
+        self.stream.flush()?;
+        while self.stream.check_write()? == 0 {
+            self.wait().await;
+        }
+        Ok(())
+    }
+
+    async fn wait(&mut self) {
+        let stream = &self.stream;
+        let pollable = self.pollable.get_or_insert_with(|| Rc::new(stream.subscribe()));
+        task::wait(pollable).await;
+    }
+}

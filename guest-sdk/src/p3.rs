@@ -1,0 +1,48 @@
+//! HTTP as WASI 0.3 has it, where `async` is the component model's own.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::Body as _;
+use wasip3::{
+    http::types::{ErrorCode, Request as WasiRequest, Response as WasiResponse},
+    http_compat::{IncomingRequestBody, http_from_wasi_request, http_into_wasi_response},
+};
+
+use crate::{Body, Error, IntoResponse, Request, Result};
+
+/// Serves one request: what `#[host::http(p3)]` exports.
+pub async fn serve<R, F>(
+    request: WasiRequest,
+    handler: impl FnOnce(Request) -> F,
+) -> Result<WasiResponse, ErrorCode>
+where
+    R: IntoResponse,
+    F: Future<Output = R>,
+{
+    let request = http_from_wasi_request(request)?.map(Body::incoming_p3);
+    http_into_wasi_response(handler(request).await.into_response())
+}
+
+/// The next piece of a request's body. Trailers are passed over.
+pub(crate) fn poll_chunk(
+    body: &mut IncomingRequestBody,
+    context: &mut Context<'_>,
+) -> Poll<Result<Option<Bytes>>> {
+    loop {
+        let frame = match std::task::ready!(Pin::new(&mut *body).poll_frame(context)) {
+            None => return Poll::Ready(Ok(None)),
+            Some(Err(error)) => return Poll::Ready(Err(Error::from(format!("{error:?}")))),
+            Some(Ok(frame)) => frame,
+        };
+        if let Ok(bytes) = frame.into_data()
+            && !bytes.is_empty()
+        {
+            return Poll::Ready(Ok(Some(bytes)));
+        }
+    }
+}
