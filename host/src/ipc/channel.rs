@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
@@ -88,10 +88,25 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     pub fn post(&self, message: &Out, fds: Vec<OwnedFd>) -> Result<()> {
         let bytes = postcard::to_stdvec(message).context("encode frame")?;
         ensure!(bytes.len() <= MAX_FRAME, "frame of {} bytes", bytes.len());
-        let mut waiting = self.waiting.borrow_mut();
-        if waiting.is_empty() && self.try_send(&bytes, &fds)? {
+        if self.waiting.borrow().is_empty() && self.try_send(&bytes, &raw(&fds))? {
             return Ok(());
         }
+        self.queue(bytes, fds)
+    }
+
+    /// Like `post` for one descriptor that stays ours; it is duplicated only if it has to wait.
+    pub fn post_with(&self, message: &Out, fd: BorrowedFd<'_>) -> Result<()> {
+        let bytes = postcard::to_stdvec(message).context("encode frame")?;
+        ensure!(bytes.len() <= MAX_FRAME, "frame of {} bytes", bytes.len());
+        if self.waiting.borrow().is_empty() && self.try_send(&bytes, &[fd.as_raw_fd()])? {
+            return Ok(());
+        }
+        let copy = fd.try_clone_to_owned().context("duplicate descriptor")?;
+        self.queue(bytes, vec![copy])
+    }
+
+    fn queue(&self, bytes: Vec<u8>, fds: Vec<OwnedFd>) -> Result<()> {
+        let mut waiting = self.waiting.borrow_mut();
         ensure!(waiting.len() < MAX_WAITING, "peer does not read its channel");
         waiting.push_back((bytes, fds));
         self.more.notify_one();
@@ -104,8 +119,8 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     }
 
     /// Delivers what `post` had to leave waiting; runs beside the user of the channel and ends with
-    /// the first error.
-    pub async fn pump(&self) -> Result<()> {
+    /// the first error. Calls `caught_up` whenever nothing waits any more.
+    pub async fn pump(&self, caught_up: impl Fn()) -> Result<()> {
         loop {
             self.more.notified().await;
             while !self.waiting.borrow().is_empty() {
@@ -114,6 +129,7 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
                     ready.clear_ready();
                 }
             }
+            caught_up();
         }
     }
 
@@ -131,7 +147,7 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     fn send_waiting(&self) -> Result<bool> {
         let mut waiting = self.waiting.borrow_mut();
         while let Some((bytes, fds)) = waiting.front() {
-            if !self.try_send(bytes, fds)? {
+            if !self.try_send(bytes, &raw(fds))? {
                 return Ok(false);
             }
             waiting.pop_front();
@@ -139,15 +155,18 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         Ok(true)
     }
 
-    fn try_send(&self, bytes: &[u8], fds: &[OwnedFd]) -> Result<bool> {
-        let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-        match sys::send_with_fds(self.socket.as_fd(), bytes, &raw) {
+    fn try_send(&self, bytes: &[u8], fds: &[RawFd]) -> Result<bool> {
+        match sys::send_with_fds(self.socket.as_fd(), bytes, fds) {
             Ok(_) => Ok(true),
-            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOBUFS) => Ok(false),
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
             Err(Errno::EPIPE | Errno::ECONNRESET) => bail!("send frame: peer is gone"),
             Err(error) => Err(error).context("send frame"),
         }
     }
+}
+
+fn raw(fds: &[OwnedFd]) -> Vec<RawFd> {
+    fds.iter().map(AsRawFd::as_raw_fd).collect()
 }
 
 #[cfg(test)]

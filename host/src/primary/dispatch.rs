@@ -24,15 +24,13 @@ impl Pool {
             match worker.give(number, connection) {
                 Ok(()) => {
                     self.next_connection += 1;
-                    if self.last.replace(id) != Some(id) {
-                        self.update_gate();
-                    }
-                    return;
+                    self.last = Some(id);
+                    return self.update_gate();
                 }
                 Err(back) => {
                     // It is past help; its end will be noticed, and others are not kept waiting.
                     worker.kill(Signal::SIGKILL);
-                    worker.state = State::Draining;
+                    worker.state = State::Lost;
                     connection = back;
                 }
             }
@@ -46,7 +44,7 @@ impl Pool {
     fn pick(&self, connection: &Accepted) -> Option<WorkerId> {
         // While stopping, those that still finish their work are all there is.
         let usable = |worker: &Worker| match self.phase {
-            Phase::Stopping => worker.state != State::Starting,
+            Phase::Stopping => matches!(worker.state, State::Ready | State::Draining),
             _ => self.is_seated(worker),
         };
         let loads: Vec<Load> = self
@@ -77,8 +75,10 @@ impl Pool {
     }
 
     pub(super) fn update_gate(&self) {
+        let held: usize = self.workers.values().map(Worker::held).sum();
         let open = self.phase == Phase::Serving
             && self.waiting.len() < WAITING
+            && held + self.waiting.len() < self.links.max_held
             && self.workers.values().any(|worker| self.is_seated(worker));
         self.gate.send_if_modified(|now| std::mem::replace(now, open) != open);
     }

@@ -22,7 +22,10 @@ impl Pool {
             FromWorker::Ready if worker.state == State::Starting => return self.ready(id),
             FromWorker::Ready => {}
             FromWorker::Failed(why) => worker.failure = Some(one_line(&why)),
-            FromWorker::Took(ids) => worker.took(&ids),
+            FromWorker::Took(ids) => {
+                worker.took(&ids);
+                self.update_gate();
+            }
             FromWorker::HandBack { ends, read } => {
                 for fd in fds {
                     let (ends, read) = (ends.clone(), read.clone());

@@ -61,6 +61,8 @@ impl std::fmt::Display for WorkerId {
 pub enum Event {
     Frame(WorkerId, FromWorker, Vec<OwnedFd>),
     Broken(WorkerId, String),
+    /// It reads its channel again.
+    CaughtUp(WorkerId),
     Exited(WorkerId, End),
     Overdue(WorkerId),
     Respawn(usize),
@@ -87,7 +89,7 @@ pub fn serve(config: Config) -> Result<()> {
 async fn run(config: Config, output: Output) -> Result<()> {
     // Before anything can fail half-way: from here on a signal is an orderly end.
     let mut wishes = signals::listen()?;
-    raise_descriptor_limit();
+    let max_held = raise_descriptor_limit();
     let bound = Bound::open(&config.pool)?;
     user::become_user(config.user.as_deref(), config.group.as_deref())?;
     sys::set_title("host: primary");
@@ -100,7 +102,7 @@ async fn run(config: Config, output: Output) -> Result<()> {
     };
     let (events, mut happened) = mpsc::unbounded_channel();
     let (accepted, mut arrivals) = mpsc::channel(ACCEPTED);
-    let links = Links { output: output.clone(), compiler, events, accepted };
+    let links = Links { output: output.clone(), compiler, events, accepted, max_held };
     let mut pool = Pool::new(Generation::new(1, config.pool, artifact)?, bound, access_log, links);
     pool.start()?;
     while !pool.is_stopped() {
@@ -130,6 +132,7 @@ fn react(pool: &mut Pool, event: Event) -> Result<()> {
     match event {
         Event::Frame(id, frame, fds) => pool.frame(id, frame, fds)?,
         Event::Broken(id, why) => pool.broken(id, &why),
+        Event::CaughtUp(_) => pool.pass_on_waiting(),
         Event::Exited(id, end) => pool.exited(id, end)?,
         Event::Overdue(id) => pool.overdue(id),
         Event::Respawn(seat) => pool.respawn(seat),
@@ -168,10 +171,12 @@ fn open_log(log: &AccessLog, output: &Output) -> Result<(LogFormat, OwnedFd)> {
     Ok((format, writer))
 }
 
-/// Connections in transit are held here: take as many descriptors as we may have.
-fn raise_descriptor_limit() {
+/// Connections in transit are held here: takes as many descriptors as we may have, and says how many
+/// of them may go on connections.
+fn raise_descriptor_limit() -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 256 };
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    let limit = if raised { hard } else { soft };
+    usize::try_from(limit).unwrap_or(usize::MAX) / 4 * 3
 }

@@ -36,7 +36,7 @@ impl Resolver {
         let events = events.clone();
         tokio::task::spawn_local(async move {
             tokio::select! {
-                _ = channel.pump() => process.kill(Signal::SIGKILL),
+                _ = channel.pump(|| {}) => process.kill(Signal::SIGKILL),
                 _ = channel.recv() => process.kill(Signal::SIGKILL),
                 _ = child::wait(&process.pidfd) => {
                     let _ = events.send(Event::ResolverGone);

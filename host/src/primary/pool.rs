@@ -51,6 +51,8 @@ pub struct Links {
     pub compiler: Rc<Compiler>,
     pub events: UnboundedSender<Event>,
     pub accepted: tokio::sync::mpsc::Sender<Accepted>,
+    /// Connections in transit that there are descriptors for.
+    pub max_held: usize,
 }
 
 pub struct Pool {

@@ -1,7 +1,7 @@
 //! One worker as the primary sees it, from clone to reaping.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -35,6 +35,8 @@ pub enum State {
     Starting,
     Ready,
     Draining,
+    /// Could not be reached; killed, and not yet reaped.
+    Lost,
 }
 
 pub struct Worker {
@@ -122,7 +124,7 @@ impl Worker {
             };
             tokio::select! {
                 _ = frames => {}
-                Err(error) = channel.pump() => {
+                Err(error) = channel.pump(|| drop(events.send(Event::CaughtUp(id)))) => {
                     let _ = events.send(Event::Broken(id, format!("{error:#}")));
                 }
             }
@@ -157,22 +159,21 @@ impl Worker {
         self.channel.backlog() == 0
     }
 
-    /// Passes a connection on; on failure it comes back.
+    /// Passes a connection on; if the worker cannot be reached, it comes back.
     pub fn give(&mut self, id: ConnectionId, connection: Accepted) -> Result<(), Accepted> {
-        let Ok(copy) = connection.fd.try_clone() else {
-            return Err(connection);
-        };
-        let message = ToWorker::Connection {
-            id,
-            ends: connection.ends.clone(),
-            read: connection.read.clone(),
-        };
-        if self.channel.post(&message, vec![copy]).is_err() {
+        let (ends, read) = (connection.ends.clone(), connection.read.clone());
+        let message = ToWorker::Connection { id, ends, read };
+        if self.channel.post_with(&message, connection.fd.as_fd()).is_err() {
             return Err(connection);
         }
         self.assigned += 1;
         self.untaken.insert(id, connection);
         Ok(())
+    }
+
+    /// How many descriptors are held for it.
+    pub fn held(&self) -> usize {
+        self.untaken.len() + self.channel.backlog()
     }
 
     pub fn took(&mut self, ids: &[ConnectionId]) {

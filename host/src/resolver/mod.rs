@@ -50,7 +50,7 @@ pub fn run() -> Result<()> {
 async fn serve(worker: Rc<ToPeer>, grants: Rc<RefCell<Vec<Grant>>>) {
     let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
     let pump = worker.clone();
-    tokio::task::spawn_local(async move { pump.pump().await });
+    tokio::task::spawn_local(async move { pump.pump(|| {}).await });
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
         let Ok(Some((wanted, _))) = worker.recv().await else { return };

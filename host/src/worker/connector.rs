@@ -75,7 +75,7 @@ async fn converse(
     tokio::select! {
         _ = ask => {}
         _ = hear => {}
-        _ = channel.pump() => {}
+        _ = channel.pump(|| {}) => {}
     }
 }
 

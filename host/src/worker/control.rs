@@ -21,7 +21,7 @@ use crate::sys;
 pub async fn follow(channel: Rc<ToPrimary>, worker: Rc<Worker>, line: ResolverLine) -> Result<()> {
     let took = Took::start(channel.clone());
     let pump = channel.clone();
-    tokio::task::spawn_local(async move { pump.pump().await });
+    tokio::task::spawn_local(async move { pump.pump(|| {}).await });
     let drained = Rc::new(Notify::new());
     let mut acceptors = Vec::new();
     loop {
@@ -35,10 +35,11 @@ pub async fn follow(channel: Rc<ToPrimary>, worker: Rc<Worker>, line: ResolverLi
             ToWorker::Setup(_) => {}
             ToWorker::Connection { id, ends, read } => {
                 let fd = fds.pop().context("no connection came along")?;
-                let took = took.clone();
+                // Noted when it is called, and when the connection ends uncalled.
+                let untaken = Untaken(took.clone(), id);
                 let conn = Conn::new(fd, ends)?
                     .with_prefix(read.into())
-                    .on_first_read(Box::new(move || took.note(id)));
+                    .on_first_read(Box::new(move || drop(untaken)));
                 tokio::task::spawn_local(http::serve(conn, worker.clone()));
             }
             ToWorker::Listener { local } => {
@@ -92,6 +93,15 @@ impl Took {
     fn note(&self, id: ConnectionId) {
         self.0.0.borrow_mut().push(id);
         self.0.1.notify_one();
+    }
+}
+
+/// A connection the primary still holds a copy of.
+struct Untaken(Took, ConnectionId);
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        self.0.note(self.1);
     }
 }
 
