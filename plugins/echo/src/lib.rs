@@ -55,10 +55,7 @@ fn pump(from: IncomingBody, to: &OutgoingBody) -> Result<Option<Trailers>, Error
     drop((input, output));
     let trailers = IncomingBody::finish(from);
     trailers.subscribe().block();
-    trailers
-        .get()
-        .expect("the trailers have arrived")
-        .expect("they are taken once")
+    trailers.get().expect("the trailers have arrived").expect("they are taken once")
 }
 
 wasip2::http::proxy::export!(Echo);
