@@ -26,6 +26,7 @@ def command(settings, argv, **options):
         [str(argument) for argument in argv],
         text=True,
         stdout=subprocess.PIPE,
+        start_new_session=True,
         preexec_fn=lambda: place(settings.load_cpus, settings.priority),
         **options,
     )

@@ -100,9 +100,14 @@ class Server:
 
 
 def place(cpus, priority):
+    """In the child, once it leads a session: where sessions are scheduled as groups, a nice value
+    means nothing to the rest of the machine unless the group has it too."""
     os.sched_setaffinity(0, cpus)
     if priority:
         os.setpriority(os.PRIO_PROCESS, 0, priority)
+        group = pathlib.Path("/proc/self/autogroup")
+        if group.exists():
+            group.write_text(str(priority))
 
 
 def free_port():

@@ -5,11 +5,13 @@ import platform
 import re
 import subprocess
 
+from .settings import REPOSITORY
+
 
 def first_line(argv):
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=10)
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return "not installed"
     lines = (done.stdout + done.stderr).strip().splitlines()
     return lines[0].strip() if lines else "unknown"
@@ -22,7 +24,7 @@ def cpu_model():
 
 
 def table(settings):
-    commit = ["git", "-C", str(settings.host.parent), "describe", "--always", "--dirty"]
+    commit = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
     rows = {
         "host": f"{first_line([str(settings.host), '--version'])} at {first_line(commit)}",
         "rustc": first_line(["rustc", "--version"]),

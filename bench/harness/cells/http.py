@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 
 from .. import compare, load, servers
+from ..settings import Skip
 from . import cell
 
 REUSE = "--max-instance-reuse-count"
@@ -13,15 +14,21 @@ WARM_UP = 1
 
 def against(settings, title, ours, peers, bars, close=False):
     """`ours` and `peers` start servers; `bars` has (bar, aim) for each peer."""
-    rows = []
+    rows, up = [], []
     with ExitStack() as stack:
-        up = [stack.enter_context(start()) for start in [ours, *peers]]
-        for server in up:
+        first = stack.enter_context(ours())
+        for start, bar in zip(peers, bars):
+            try:
+                up.append((stack.enter_context(start()), bar))
+            except Skip as reason:
+                rows.append(compare.Row(title, f"a peer is skipped: {reason}"))
+        servers_up = [first, *(server for server, _ in up)]
+        for server in servers_up:
             load.wrk(settings, server, WARM_UP, close)
-        sides = {s.name: lambda s=s: load.wrk(settings, s, close=close) for s in up}
+        sides = {s.name: lambda s=s: load.wrk(settings, s, close=close) for s in servers_up}
         samples = compare.interleave(settings.rounds, sides)
-    for server, (bar, aim) in zip(up[1:], bars):
-        names = (up[0].name, server.name)
+    for server, (bar, aim) in up:
+        names = (first.name, server.name)
         pair = samples[names[0]], samples[names[1]]
         rows.append(compare.rate_row(title, *pair, names, bar, aim))
     return rows
@@ -97,27 +104,25 @@ def close(settings):
 
 @cell("peers", "peers")
 def peers(settings):
-    """The peers among themselves: a smoke test of the harness and a baseline, no host needed."""
-    starts = [
-        lambda: servers.plain_hyper(settings),
-        lambda: servers.nginx(settings),
-        lambda: servers.node(settings, "node-http.js"),
-    ]
-    rows = against(settings, "keep-alive", *split(starts), [(None, None)] * 2)
+    """The peers against one Node process: a smoke test of the harness and a baseline without host."""
+
+    def node():
+        return servers.node(settings, "node-http.js")
+
+    starts = [lambda: servers.plain_hyper(settings), lambda: servers.nginx(settings)]
     for name, reuse in (("hello", "1"), ("hello", "128"), ("hello_async", "128")):
-        plugin = settings.plugin(name)
-        title = f"wasmtime serve {name} × {reuse}"
-        starts = [
-            lambda: servers.wasmtime_serve(settings, plugin, REUSE, reuse, name=title),
-            lambda: servers.node(settings, "node-http.js"),
-        ]
-        rows += against(settings, "keep-alive", *split(starts), [(None, None)])
+        starts.append(lambda name=name, reuse=reuse: reusing(settings, name, reuse))
+    rows = against(settings, "keep-alive", node, starts, [(None, None)] * len(starts))
     starts = [
         lambda: servers.node(settings, "node-cluster.js", env={"WORKERS": "2"}),
         lambda: servers.wasmtime_serve(settings, settings.plugin("hello")),
+        lambda: servers.nginx(settings),
+        lambda: servers.plain_hyper(settings),
     ]
-    return rows + against(settings, "closing", *split(starts), [(None, None)], close=True)
+    bars = [(None, None)] * len(starts)
+    return rows + against(settings, "closing", node, starts, bars, close=True)
 
 
-def split(starts):
-    return starts[0], starts[1:]
+def reusing(settings, name, count):
+    title = f"wasmtime serve {name} × {count}"
+    return servers.wasmtime_serve(settings, settings.plugin(name), REUSE, count, name=title)
