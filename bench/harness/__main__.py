@@ -1,10 +1,13 @@
 """Runs the cells and prints the Markdown table that bench/README.md carries."""
 
 import argparse
+import contextlib
+import fcntl
 import os
 import pathlib
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +19,8 @@ from .cells import CELLS
 from .settings import BENCH, REPOSITORY, Settings, Skip
 
 WASMTIME = "48.0.8"
+# A cell that hangs costs this many seconds, not the run; a quick one 60.
+CELL_DEADLINE = 600
 
 
 def parse(argv):
@@ -34,6 +39,7 @@ def parse(argv):
         help="where the .wasm files of the example plugins are",
     )
     parser.add_argument("--priority", type=int, default=0, help="nice value of servers and load")
+    parser.add_argument("--realtime", action="store_true", help="let nothing else run beside them (root)")
     parser.add_argument("--output", type=pathlib.Path, help="write the table there as well")
     return parser.parse_args(argv)
 
@@ -58,11 +64,17 @@ def chosen(only):
     return {n: run for n, (group, run) in CELLS.items() if n in groups or group in groups}
 
 
+def overdue(*unused):
+    raise TimeoutError(f"the cell did not end within {CELL_DEADLINE} s")
+
+
 def run_cells(settings, cells):
     """Every cell's rows; one that fails becomes a row that says why, and the others still run."""
     rows, failed = [], False
+    signal.signal(signal.SIGALRM, overdue)
     for name, run in cells.items():
         begun = time.monotonic()
+        signal.alarm(60 if settings.quick else CELL_DEADLINE)
         try:
             fresh = run(settings)
         except Skip as reason:
@@ -71,6 +83,8 @@ def run_cells(settings, cells):
             traceback.print_exc()
             failed = True
             fresh = [compare.Row(name, f"error: {str(error).splitlines()[0]}", ok=False)]
+        finally:
+            signal.alarm(0)
         for row in fresh:
             verdict = {True: "met", False: "NOT MET", None: ""}[row.ok]
             parts = [row.figure, row.spread, row.bar, verdict, row.ours, row.peer, row.cpu]
@@ -80,13 +94,22 @@ def run_cells(settings, cells):
     return rows, failed
 
 
+@contextlib.contextmanager
+def alone():
+    """Two runs at once would measure each other: the second waits for the first."""
+    path = pathlib.Path(tempfile.gettempdir()) / "host-bench.lock"
+    with open(path, "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def main():
     options = parse(sys.argv[1:])
     if options.list:
         for name, (group, run) in CELLS.items():
             print(f"{group:8} {name:17} {(run.__doc__ or '').splitlines()[0] if run.__doc__ else ''}")
         return 0
-    with tempfile.TemporaryDirectory(prefix="host-bench-") as scratch:
+    with alone(), tempfile.TemporaryDirectory(prefix="host-bench-") as scratch:
         settings = Settings(
             host=options.host.resolve(),
             plugins=options.plugins.resolve(),
@@ -95,6 +118,7 @@ def main():
             connections=options.connections,
             quick=options.quick,
             priority=options.priority,
+            realtime=options.realtime,
             wasmtime=find_wasmtime(),
             scratch=pathlib.Path(scratch),
         )

@@ -27,14 +27,17 @@ def command(settings, argv, **options):
         text=True,
         stdout=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=lambda: place(settings.load_cpus, settings.priority),
+        preexec_fn=lambda: place(settings.load_cpus, settings),
         **options,
     )
 
 
 def output(settings, argv):
     process = command(settings, argv)
-    text, _ = process.communicate()
+    try:
+        text, _ = process.communicate()
+    finally:
+        process.kill()
     if process.returncode:
         raise RuntimeError(f"{' '.join(map(str, argv))}: exit {process.returncode}\n{text}")
     return text
@@ -53,6 +56,8 @@ def wrk(settings, server, seconds=None, close=False, path="/"):
     text = output(settings, wrk_argv(settings, url, seconds, close))
     cpu = server.cpu_seconds() - before
     requests = int(re.search(r"(\d+) requests in", text).group(1))
+    if not requests:
+        raise RuntimeError(f"{server.name} answered nothing\n{''.join(server.output[-20:])}")
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
     value, unit = re.search(r"99%\s+([\d.]+)(us|ms|s|m)", text).groups()
     errors = sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", text)))

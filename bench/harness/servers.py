@@ -37,7 +37,7 @@ class Server:
             errors="replace",
             env={**os.environ, **(env or {})},
             start_new_session=True,
-            preexec_fn=lambda: place(cpus, settings.priority),
+            preexec_fn=lambda: place(cpus, settings),
         )
         threading.Thread(target=self.drain, daemon=True).start()
         if ready is not None:
@@ -99,15 +99,17 @@ class Server:
         self.stop()
 
 
-def place(cpus, priority):
+def place(cpus, settings):
     """In the child, once it leads a session: where sessions are scheduled as groups, a nice value
     means nothing to the rest of the machine unless the group has it too."""
     os.sched_setaffinity(0, cpus)
-    if priority:
-        os.setpriority(os.PRIO_PROCESS, 0, priority)
+    if settings.realtime:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(20))
+    if settings.priority:
+        os.setpriority(os.PRIO_PROCESS, 0, settings.priority)
         group = pathlib.Path("/proc/self/autogroup")
         if group.exists():
-            group.write_text(str(priority))
+            group.write_text(str(settings.priority))
 
 
 def free_port():

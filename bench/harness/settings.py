@@ -29,6 +29,7 @@ class Settings:
     connections: int = 32
     quick: bool = False
     priority: int = 0
+    realtime: bool = False
     wasmtime: pathlib.Path | None = None
     scratch: pathlib.Path = pathlib.Path("/tmp")
     server_cpus: set = field(default_factory=lambda: split_cpus()[0])

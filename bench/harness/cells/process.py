@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 from .. import compare, load, procfs, scoreboard, servers
 from . import cell
@@ -155,6 +156,8 @@ def wakeups(settings):
 
 @cell("balance", "process")
 def balance(settings):
+    """Never in real time: eight workers that take turns of 100 ms say nothing about balancing."""
+    settings = replace(settings, realtime=False)
     plugin = settings.plugin("hello")
     rows = []
     requests = 2_000 if settings.quick else 10_000
