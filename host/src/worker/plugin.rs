@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, ResourceType};
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi_config::WasiConfig;
 use wasmtime_wasi_http::{p2, p3};
 
@@ -71,7 +71,11 @@ impl Plugin {
         let mut store = Store::new(&self.engine, self.template.state());
         store.limiter(|state| &mut state.memory);
         store.set_epoch_deadline(super::epoch::TICKS_PER_TURN);
-        store.epoch_deadline_async_yield_and_update(super::epoch::TICKS_PER_TURN);
+        // tokio's own yield lets the network be polled before the plugin runs again; waking at once
+        // would let it run dozens of turns before that.
+        store.epoch_deadline_callback(|_| {
+            Ok(UpdateDeadline::YieldCustom(super::epoch::TICKS_PER_TURN, Box::pin(tokio::task::yield_now())))
+        });
         store
     }
 }

@@ -129,13 +129,12 @@ pub async fn respond(
             },
         }
     })
-    .await?;
+    .await;
     if exceeded.is_set() {
         return Err(Failure::BodyTooLarge);
     }
-    let (parts, body) = answer.into_parts();
-    let mut streaming =
-        Streaming { run, body, read: Vec::new(), left: content_length(&parts.headers) };
+    let (parts, body) = answer?.into_parts();
+    let mut streaming = Streaming { run, body, read: Vec::new(), left: content_length(&parts.headers) };
     let source = match streaming.run.is_some() {
         true if bodiless => {
             streaming.let_run();

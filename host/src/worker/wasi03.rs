@@ -146,6 +146,12 @@ struct Client {
 
 struct ClientGuard(Rc<Client>);
 
+impl ClientGuard {
+    fn lost_its_instance(&self) -> bool {
+        self.0.desk.borrow().as_ref().is_some_and(|desk| desk.trapped.get())
+    }
+}
+
 impl Drop for ClientGuard {
     fn drop(&mut self) {
         self.0.gone.set(true);
@@ -166,6 +172,7 @@ struct Desk {
     /// At most one request is taken per poll: the next one waits until the plugin has given way.
     may_take: Cell<bool>,
     took: Cell<bool>,
+    trapped: Cell<bool>,
     /// Takes no more requests.
     closing: Cell<bool>,
     /// Has no request and no work left of one, since this round of the reaper.
@@ -245,14 +252,14 @@ pub async fn respond(
             Poll::Pending => Poll::Pending,
         }
     })
-    .await?;
+    .await;
     if exceeded.is_set() {
         return Err(Failure::BodyTooLarge);
     }
-    let (parts, body) = answer.into_parts();
+    let (parts, body) = answer?.into_parts();
     let source = match bodiless || body.is_end_stream() {
         true => Source::Whole(Bytes::new()),
-        false => Source::Concurrent(Streaming { body, deadline, _guard: guard }),
+        false => Source::Concurrent(Streaming { body, deadline, guard }),
     };
     Ok(Response::from_parts(parts, source))
 }
@@ -261,7 +268,7 @@ pub async fn respond(
 pub struct Streaming {
     body: WasiBody,
     deadline: Deadline,
-    _guard: ClientGuard,
+    guard: ClientGuard,
 }
 
 impl Streaming {
@@ -270,6 +277,8 @@ impl Streaming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
+            // The body of an instance that trapped looks complete; the client must not think so.
+            Poll::Ready(None) if self.guard.lost_its_instance() => Poll::Ready(Some(Err(Error::HttpResponseIncomplete))),
             Poll::Ready(frame) => {
                 self.deadline.restart();
                 Poll::Ready(frame)
@@ -288,6 +297,7 @@ async fn serve_jobs(worker: Rc<Worker>, desk: Rc<Desk>, live: Live) {
     let result = match instantiate(&worker).await {
         Ok((mut store, service)) => {
             let result = run(&worker, &desk, &mut store, &service).await;
+            desk.trapped.set(result.is_err());
             result.map_err(|error| worker.trapped(&error, store.data()))
         }
         Err(failure) => {
