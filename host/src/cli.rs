@@ -21,6 +21,151 @@ pub struct Cli {
 pub enum Command {
     /// Serve a plugin until told to stop
     Serve(Box<Serve>),
+    #[command(flatten)]
+    Remote(Remote),
+    #[command(flatten)]
+    Local(Local),
+}
+
+/// Commands for a host that runs. Exit codes: 0 done, 1 it did not work, 2 wrong usage, 3 no such
+/// host is running.
+#[derive(Subcommand)]
+pub enum Remote {
+    /// List the hosts that are running
+    Ls {
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Show pools and workers of a host
+    Status {
+        #[command(flatten)]
+        which: Which,
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Bring up a new generation and wait until it serves; on failure the old one goes on
+    Reload {
+        #[command(flatten)]
+        which: Which,
+        /// Only this pool
+        #[arg(long, value_name = "NAME")]
+        pool: Option<String>,
+        /// Serve this plugin from now on
+        #[arg(long, value_name = "FILE")]
+        plugin: Option<PathBuf>,
+        /// Set a `wasi:config` value
+        #[arg(long, value_name = "K=V")]
+        set: Vec<String>,
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Change how many workers a pool has, and wait until it has them
+    Scale {
+        #[command(flatten)]
+        which: Which,
+        /// The pool, if there are several
+        #[arg(long, value_name = "NAME")]
+        pool: Option<String>,
+        /// This many, or so many more or fewer
+        #[arg(value_name = "N|+N|-N", allow_hyphen_values = true)]
+        to: String,
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Replace one worker by a fresh one
+    Restart {
+        #[command(flatten)]
+        which: Which,
+        /// Its id, as `host status` shows it
+        worker: u32,
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Drain and stop a host, and wait until it is gone
+    Stop {
+        #[command(flatten)]
+        which: Which,
+        /// Do not wait for requests in flight
+        #[arg(long)]
+        now: bool,
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Follow what happens: fork, online, listening, disconnect, exit, reload …
+    Events {
+        #[command(flatten)]
+        which: Which,
+        #[arg(long, value_enum, default_value = "json")]
+        format: Format,
+    },
+    /// Show recent log lines of host and workers
+    Logs {
+        #[command(flatten)]
+        which: Which,
+        /// Go on with the lines to come
+        #[arg(short, long)]
+        follow: bool,
+        /// Only this worker's
+        #[arg(long, value_name = "ID")]
+        worker: Option<u32>,
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Watch pools and workers live
+    Top {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Let another `host` binary take over listeners and connections from a running host
+    Upgrade {
+        #[command(flatten)]
+        which: Which,
+        /// The binary to start [default: the one this command runs from]
+        #[arg(long, value_name = "FILE")]
+        binary: Option<PathBuf>,
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+}
+
+/// Commands that need no running host.
+#[derive(Subcommand)]
+pub enum Local {
+    /// Check a plugin (what it exports, imports, and which flags it needs) or a host.toml
+    Check {
+        /// A plugin or a file that ends in .toml
+        file: PathBuf,
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Compile a plugin ahead; `host serve --plugin` takes the result
+    Compile {
+        /// The plugin
+        file: PathBuf,
+        /// Where the artifact goes
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Print completions for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Args)]
+pub struct Which {
+    /// The host's name; not needed if only one is running
+    #[arg(long, value_name = "NAME", conflicts_with = "control")]
+    pub name: Option<String>,
+    /// The path of the host's control socket
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
 }
 
 #[derive(Args)]
@@ -33,6 +178,29 @@ pub struct Serve {
     pub pool: PoolFlags,
     #[command(flatten)]
     pub limits: LimitFlags,
+    #[command(flatten)]
+    pub host: HostFlags,
+    /// Arguments for the plugin, after `--`
+    #[arg(last = true, value_name = "ARGS")]
+    pub args: Vec<String>,
+}
+
+/// What concerns the whole host; everything else can differ from pool to pool.
+#[derive(Args)]
+#[command(next_help_heading = "Host")]
+pub struct HostFlags {
+    /// Read this file first; flags win over it. It can name several plugins
+    #[arg(long, value_name = "HOST.TOML")]
+    pub config: Option<PathBuf>,
+    /// What commands call this host by [default: the name of the plugin or the configuration file]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Where commands reach this host [default: $XDG_RUNTIME_DIR/host/NAME.sock]
+    #[arg(long, value_name = "PATH|off")]
+    pub control: Option<String>,
+    /// Serve /metrics (Prometheus), /healthz and /readyz here
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<String>,
     /// Do not read or write the artifact cache
     #[arg(long)]
     pub no_cache: bool,
@@ -45,17 +213,17 @@ pub struct Serve {
     /// Log each request: `combined` or `json`, to stdout or to a file
     #[arg(long, value_name = "FORMAT[:FILE]")]
     pub access_log: Option<String>,
-    /// Arguments for the plugin, after `--`
-    #[arg(last = true, value_name = "ARGS")]
-    pub args: Vec<String>,
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "Plugin")]
 pub struct PluginFlags {
     /// The component to serve: .wasm or .wat; a core module with component metadata is wrapped
-    #[arg(long, value_name = "FILE")]
-    pub plugin: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    pub plugin: Option<PathBuf>,
+    /// Reload when the plugin file changes
+    #[arg(long)]
+    pub watch: bool,
     /// Set an environment variable of the plugin; `K` alone passes the host's own on
     #[arg(long = "env", value_name = "K=V")]
     pub env: Vec<String>,
@@ -73,8 +241,9 @@ pub struct PluginFlags {
 #[derive(Args)]
 #[command(next_help_heading = "Listening")]
 pub struct ListenFlags {
-    /// HOST:PORT, [V6]:PORT, :PORT, unix:/path[,mode=660] or fd://N; port 0 picks a free one
-    #[arg(long = "listen", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    /// HOST:PORT, [V6]:PORT, :PORT, unix:/path[,mode=660], fd://N or systemd[:NAME]; port 0 picks a
+    /// free one [default: what systemd passes, else 127.0.0.1:8080]
+    #[arg(long = "listen", value_name = "ADDR")]
     pub listen: Vec<String>,
     /// Each worker also gets a port of its own: PORT + worker id - 1, on the first --listen's host
     #[arg(long, value_name = "PORT")]
@@ -108,6 +277,12 @@ pub struct PoolFlags {
     /// A new generation that crash-loops within this time is rolled back
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub probation: String,
+    /// Replace a worker after this many requests, give or take a tenth
+    #[arg(long, value_name = "N")]
+    pub max_requests: Option<u64>,
+    /// Replace a worker that has more than this resident, e.g. 512M
+    #[arg(long, value_name = "SIZE")]
+    pub max_worker_memory: Option<String>,
     /// Requests one instance serves, one after another; 0 is no limit
     /// [default: 1 for wasi:http 0.2, 128 for 0.3]
     #[arg(long, value_name = "N")]

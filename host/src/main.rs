@@ -3,6 +3,7 @@
 mod cli;
 mod compiler;
 mod config;
+mod control;
 mod engine;
 mod ipc;
 mod primary;
@@ -13,8 +14,8 @@ mod worker;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::Parser;
+use anyhow::{Context, Result};
+use clap::{CommandFactory, FromArgMatches};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,8 +26,8 @@ fn main() -> ExitCode {
         sys::set_title(title);
         return child(role);
     }
-    match run(cli::Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run() {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("host: {}", line(&error));
             ExitCode::FAILURE
@@ -34,12 +35,32 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: cli::Cli) -> Result<()> {
+fn run() -> Result<ExitCode> {
+    let matches = cli::Cli::command().get_matches();
+    let cli = cli::Cli::from_arg_matches(&matches)?;
     match cli.command {
-        cli::Command::Serve(flags) => match config::Config::from_flags(*flags) {
-            Ok(config) => primary::serve(config),
-            Err(error) => usage(&error),
-        },
+        cli::Command::Serve(_) => {
+            let line = std::env::args_os().skip(2).collect();
+            let flags = matches.subcommand_matches("serve").context("flags of serve")?;
+            let source = config::Source::new(line, flags);
+            match source.config() {
+                Ok(config) => primary::serve(config, source).map(|()| ExitCode::SUCCESS),
+                Err(error) => usage(&error),
+            }
+        }
+        cli::Command::Remote(command) => Ok(control::run(command)),
+        cli::Command::Local(command) => local(command).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn local(command: cli::Local) -> Result<()> {
+    match command {
+        cli::Local::Check { .. } | cli::Local::Compile { .. } => anyhow::bail!("not yet"),
+        cli::Local::Completions { shell } => {
+            let mut out = std::io::stdout();
+            clap_complete::generate(shell, &mut cli::Cli::command(), "host", &mut out);
+            Ok(())
+        }
     }
 }
 
@@ -50,7 +71,7 @@ fn usage(error: &anyhow::Error) -> ! {
 }
 
 /// An error as one line, without the error numbers the standard library adds.
-fn line(error: &anyhow::Error) -> String {
+pub fn line(error: &anyhow::Error) -> String {
     let mut text = format!("{error:#}").replace('\n', "; ");
     while let Some(start) = text.find(" (os error ") {
         let end = text[start..].find(')').map_or(text.len(), |length| start + length + 1);

@@ -346,6 +346,12 @@ pub fn role_argument(args: &[std::ffi::OsString]) -> Option<(&str, &str)> {
     }
 }
 
+/// Resident memory of a process in bytes.
+pub fn resident_memory(pid: i32) -> Option<u64> {
+    let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    Some(pages.split_whitespace().nth(1)?.parse::<u64>().ok()? * PAGE as u64)
+}
+
 /// Reads the signals name for messages: `SIGKILL`, or its number.
 pub fn signal_name(number: i32) -> String {
     nix::sys::signal::Signal::try_from(number)

@@ -21,6 +21,13 @@ pub enum ListenSpec {
     Fd(RawFd),
 }
 
+impl ListenSpec {
+    /// Port 0 is a new port each time.
+    pub fn may_be_given_twice(&self) -> bool {
+        matches!(self, ListenSpec::Tcp { port: 0, .. })
+    }
+}
+
 impl FromStr for ListenSpec {
     type Err = anyhow::Error;
 
@@ -66,6 +73,50 @@ fn unix(text: &str, path: &str) -> Result<ListenSpec> {
     ensure!(!path.is_empty(), "--listen {text}: write unix:/path");
     ensure!(path.len() < 108, "--listen {text}: a socket path has at most 107 bytes");
     Ok(ListenSpec::Unix { path: PathBuf::from(path), mode })
+}
+
+/// Descriptors a service manager has opened for us start here.
+const FIRST_PASSED: RawFd = 3;
+
+/// Every `--listen`; none means what a service manager passes, else the usual address.
+pub fn all(texts: &[String]) -> Result<Vec<ListenSpec>> {
+    if texts.is_empty() {
+        return match passed(None) {
+            Ok(listeners) if !listeners.is_empty() => Ok(listeners),
+            _ => Ok(vec![ListenSpec::Tcp { host: "127.0.0.1".into(), port: 8080 }]),
+        };
+    }
+    let mut all = Vec::new();
+    for text in texts {
+        match text.strip_prefix("systemd") {
+            Some("") => all.extend(passed(None)?),
+            Some(name) if name.starts_with(':') => all.extend(passed(Some(&name[1..]))?),
+            _ => all.push(text.parse()?),
+        }
+    }
+    Ok(all)
+}
+
+/// The listeners of `LISTEN_FDS`, or those of one `LISTEN_FDNAMES` name.
+fn passed(name: Option<&str>) -> Result<Vec<ListenSpec>> {
+    let variable = |key| std::env::var(key).unwrap_or_default();
+    let ours = variable("LISTEN_PID").parse() == Ok(std::process::id());
+    let count: RawFd = variable("LISTEN_FDS").parse().unwrap_or(0);
+    ensure!(ours && (1..=1024).contains(&count), "--listen systemd: no socket was passed to us");
+    let names = variable("LISTEN_FDNAMES");
+    let names: Vec<&str> = names.split(':').collect();
+    let wanted = |index: &RawFd| match name {
+        None => true,
+        Some(name) => names.get(*index as usize) == Some(&name),
+    };
+    let found: Vec<ListenSpec> =
+        (0..count).filter(wanted).map(|index| ListenSpec::Fd(FIRST_PASSED + index)).collect();
+    ensure!(
+        !found.is_empty(),
+        "--listen systemd:{}: no socket of that name was passed to us",
+        name.unwrap_or_default()
+    );
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! Flags become one checked `Config`. Every complaint names the flag, the value and what to write.
 
+mod changes;
+mod file;
 mod listen;
+mod source;
 mod units;
 
-use std::path::PathBuf;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,25 +18,47 @@ use crate::resolver::policy::Grant;
 use crate::worker::settings::Limits;
 
 pub use listen::ListenSpec;
+pub use source::Source;
+
+/// Workers one pool may have.
+pub const MAX_WORKERS: usize = 1024;
 
 /// What the whole process does.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
-    pub pool: PoolConfig,
+    /// What commands call it.
+    pub name: String,
+    /// Whether somebody chose that name, so that it may not be changed to a free one.
+    pub name_given: bool,
+    pub pools: Vec<PoolConfig>,
+    pub control: Control,
+    pub metrics: Option<SocketAddr>,
     pub cache: bool,
     pub user: Option<String>,
     pub group: Option<String>,
     pub access_log: Option<AccessLog>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    Off,
+    /// Under the host's name, where such sockets usually are.
+    Usual,
+    At(PathBuf),
+}
+
 /// One plugin and how it is served.
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
+    /// Tells pools of one host apart.
+    pub name: String,
     pub plugin: PathBuf,
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
     pub set: Vec<(String, String)>,
     pub dirs: Vec<DirGrant>,
+    /// Reload when the plugin file changes.
+    pub watch: bool,
     pub allow_outbound: Vec<Grant>,
     pub listen: Vec<ListenSpec>,
     pub listen_per_worker: Option<u16>,
@@ -44,6 +70,10 @@ pub struct PoolConfig {
     pub reload: ReloadMode,
     pub health_path: Option<String>,
     pub probation: Duration,
+    /// Requests after which a worker is replaced.
+    pub max_requests: Option<u64>,
+    /// Resident bytes above which a worker is replaced.
+    pub max_worker_memory: Option<u64>,
     pub limits: Limits,
 }
 
@@ -55,7 +85,7 @@ pub enum ReloadMode {
     Parallel,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirGrant {
     pub host: PathBuf,
     pub guest: String,
@@ -69,12 +99,15 @@ pub struct AccessLog {
     pub file: Option<PathBuf>,
 }
 
-impl Config {
-    pub fn from_flags(flags: cli::Serve) -> Result<Config> {
+impl PoolConfig {
+    /// One pool, from what flags and file say together.
+    fn new(name: Option<&str>, flags: cli::Serve) -> Result<PoolConfig> {
         let limits = limits(&flags.limits, &flags.pool)?;
-        let listen = flags.listen.listen.iter().map(|text| text.parse());
-        let pool = PoolConfig {
-            plugin: flags.plugin.plugin,
+        let plugin = flags.plugin.plugin.context("--plugin: no plugin is given")?;
+        Ok(PoolConfig {
+            name: name.map_or_else(|| stem(&plugin), str::to_owned),
+            plugin,
+            watch: flags.plugin.watch,
             args: flags.args,
             env: pairs("--env", &flags.plugin.env, |key| std::env::var(key).ok())?,
             set: pairs("--set", &flags.plugin.set, |_| None)?,
@@ -85,7 +118,7 @@ impl Config {
                 .iter()
                 .map(|text| text.parse())
                 .collect::<Result<_>>()?,
-            listen: listen.collect::<Result<_>>()?,
+            listen: listen::all(&flags.listen.listen)?,
             listen_per_worker: flags.listen.listen_per_worker,
             backlog: flags.listen.backlog,
             balance: flags.listen.balance.parse()?,
@@ -95,16 +128,67 @@ impl Config {
             reload: flags.pool.reload,
             health_path: flags.pool.health_path,
             probation: units::duration("--probation", &flags.pool.probation)?,
+            max_requests: flags.pool.max_requests.filter(|n| *n > 0),
+            max_worker_memory: flags
+                .pool
+                .max_worker_memory
+                .map(|text| units::size("--max-worker-memory", &text))
+                .transpose()?,
             limits,
+        })
+    }
+}
+
+impl Config {
+    fn new(flags: cli::HostFlags, pools: Vec<PoolConfig>) -> Result<Config> {
+        let usual = match (&flags.config, pools.first()) {
+            (Some(file), _) => stem(file),
+            (None, Some(pool)) => stem(&pool.plugin),
+            (None, None) => bail!("no pool is given"),
         };
+        let name_given = flags.name.is_some();
         Ok(Config {
-            pool,
+            name: name(flags.name.unwrap_or(usual))?,
+            name_given,
+            pools,
+            control: match flags.control.as_deref() {
+                None => Control::Usual,
+                Some("off") => Control::Off,
+                Some(path) => Control::At(path.into()),
+            },
+            metrics: flags.metrics.as_deref().map(metrics).transpose()?,
             cache: !flags.no_cache,
             user: flags.user,
             group: flags.group,
             access_log: flags.access_log.as_deref().map(access_log).transpose()?,
         })
     }
+}
+
+/// Names end up in file names and metric labels.
+fn name(text: String) -> Result<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let right = !text.is_empty() && text.len() <= 64 && !text.starts_with('.');
+    ensure!(
+        right && text.chars().all(plain),
+        "--name {text}: use up to 64 letters, digits, `-`, `_` and `.`"
+    );
+    Ok(text)
+}
+
+/// A file's name without its ending, as far as a name may hold it.
+fn stem(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let usable = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' };
+    let name: String = stem.chars().map(usable).take(64).collect();
+    if name.is_empty() { "host".into() } else { name }
+}
+
+fn metrics(text: &str) -> Result<SocketAddr> {
+    let address = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    let wrong = || format!("--metrics {text}: write HOST:PORT, [V6]:PORT or :PORT");
+    let found = address.to_socket_addrs().ok().and_then(|mut all| all.next());
+    found.with_context(wrong)
 }
 
 fn limits(flags: &cli::LimitFlags, pool: &cli::PoolFlags) -> Result<Limits> {
@@ -145,8 +229,8 @@ fn workers(text: &str) -> Result<usize> {
     }
     match text.parse() {
         Ok(0) => bail!("--workers 0: give at least 1, or auto"),
-        Ok(n) if n <= 1024 => Ok(n),
-        Ok(n) => bail!("--workers {n}: give at most 1024"),
+        Ok(n) if n <= MAX_WORKERS => Ok(n),
+        Ok(n) => bail!("--workers {n}: give at most {MAX_WORKERS}"),
         Err(_) => bail!("--workers {text}: give a number or auto"),
     }
 }
@@ -157,6 +241,11 @@ fn available_cpus() -> usize {
 }
 
 type Pairs = Vec<(String, String)>;
+
+/// `K=V` as a flag of this name takes them.
+pub fn pairs_of(flag: &str, texts: &[String]) -> Result<Pairs> {
+    pairs(flag, texts, |_| None)
+}
 
 fn pairs(flag: &str, texts: &[String], fill: impl Fn(&str) -> Option<String>) -> Result<Pairs> {
     let pair = |text: &String| {

@@ -9,7 +9,9 @@ use nix::sys::signal::Signal;
 use super::child::End;
 use super::compile::one_line;
 use super::listen::{self, Accepted};
+use super::news::What;
 use super::pool::{Phase, Pool, run_acceptor};
+use super::status;
 use super::workers::State;
 use super::{Event, WorkerId};
 use crate::ipc::message::{FromWorker, ToWorker};
@@ -40,6 +42,7 @@ impl Pool {
         let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
         worker.state = State::Ready;
         let seat = worker.seat;
+        self.links.news.tell(What::Online { worker: id });
         if self.reloads.holds(worker.generation.number) {
             return self.reload_member_ready(id);
         }
@@ -77,9 +80,11 @@ impl Pool {
         }
         self.hand_listeners(id)?;
         self.open_own_port(id)?;
+        self.links.news.tell(What::Listening { worker: id });
         if let Some(before) = before {
             self.drain(before, true);
         }
+        self.operation_step();
         Ok(())
     }
 
@@ -150,6 +155,11 @@ impl Pool {
         }
     }
 
+    /// Its channel has ended; it will soon.
+    pub fn disconnected(&mut self, id: WorkerId) {
+        self.links.news.tell(What::Disconnect { worker: id });
+    }
+
     pub fn overdue(&mut self, id: WorkerId) {
         let timeout = self.config.ready_timeout;
         let Some(worker) = self.workers.get_mut(&id) else { return };
@@ -161,6 +171,8 @@ impl Pool {
 
     pub fn exited(&mut self, id: WorkerId, end: End) -> Result<()> {
         let Some(mut worker) = self.workers.remove(&id) else { return Ok(()) };
+        self.links.news.tell(What::exit(id, end));
+        self.tally.ended.add(&status::counters(&worker.scoreboard));
         let orphans = worker.reclaim();
         let lived = worker.started.elapsed();
         let why = match worker.failure.take() {
@@ -168,7 +180,8 @@ impl Pool {
             _ => end.to_string(),
         };
         if self.phase == Phase::Starting {
-            let incoming = self.seats[worker.seat].incoming == Some(id);
+            let seat = self.seats.get(worker.seat);
+            let incoming = seat.is_some_and(|seat| seat.incoming == Some(id));
             if !incoming {
                 return Ok(());
             }
@@ -178,7 +191,28 @@ impl Pool {
             }
             bail!("start {}: worker {id}: {why}", worker.generation.name);
         }
-        let seat = &mut self.seats[worker.seat];
+        let (seated, incoming) = self.leave_seat(worker.seat, id);
+        if self.phase == Phase::Serving {
+            match incoming && self.reloads.holds(worker.generation.number) {
+                true => self.reload_failed(&format!("worker {id}: {why}")),
+                false if seated || incoming => {
+                    if incoming {
+                        self.operation_failed(worker.seat, &format!("worker {id}: {why}"));
+                        self.rest_from_recycling();
+                    }
+                    self.replace(worker.seat, id, &why, lived);
+                }
+                false => {}
+            }
+        }
+        orphans.into_iter().for_each(|connection| self.dispatch(connection));
+        self.pass_on_waiting();
+        Ok(())
+    }
+
+    /// Whether it served there, and whether it was to.
+    fn leave_seat(&mut self, seat: usize, id: WorkerId) -> (bool, bool) {
+        let Some(seat) = self.seats.get_mut(seat) else { return (false, false) };
         let (seated, incoming) = (seat.worker == Some(id), seat.incoming == Some(id));
         if seated {
             seat.worker = None;
@@ -189,22 +223,19 @@ impl Pool {
         if incoming {
             seat.incoming = None;
         }
-        if self.phase == Phase::Serving {
-            match incoming && self.reloads.holds(worker.generation.number) {
-                true => self.reload_failed(&format!("worker {id}: {why}")),
-                false if seated || incoming => self.replace(worker.seat, id, &why, lived),
-                false => {}
-            }
-        }
-        orphans.into_iter().for_each(|connection| self.dispatch(connection));
-        self.pass_on_waiting();
-        Ok(())
+        (seated, incoming)
     }
 
     fn replace(&mut self, seat: usize, id: WorkerId, why: &str, lived: Duration) {
+        self.seats[seat].restarts += 1;
+        self.tally.restarts += 1;
         let backoff = &mut self.seats[seat].backoff;
         let wait = backoff.died(lived);
         let looping = backoff.crash_looping();
+        let deaths = backoff.early_deaths();
+        if looping {
+            self.links.news.tell(What::CrashLoop { worker: id, deaths });
+        }
         let note = if looping { " (crash loop)" } else { "" };
         let when = if wait.is_zero() { "now".to_owned() } else { format!("in {wait:?}") };
         self.log(&format!("worker {id} {why}; restarting it {when}{note}"));

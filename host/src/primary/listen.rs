@@ -173,7 +173,8 @@ pub struct Acceptor {
     pub local: Option<SocketAddr>,
     pub only: Option<super::WorkerId>,
     pub open: watch::Receiver<bool>,
-    pub out: mpsc::Sender<Accepted>,
+    pub pool: super::PoolId,
+    pub out: mpsc::Sender<(super::PoolId, Accepted)>,
     pub output: Output,
 }
 
@@ -198,7 +199,8 @@ impl Acceptor {
                 Ok((fd, peer)) => {
                     let local = local_address(&fd, self.local);
                     let ends = Ends { peer, local };
-                    permit.send(Accepted { fd, ends, read: Vec::new(), only: self.only });
+                    let only = self.only;
+                    permit.send((self.pool, Accepted { fd, ends, read: Vec::new(), only }));
                 }
                 Err(Errno::EAGAIN) => ready.clear_ready(),
                 Err(error) => {

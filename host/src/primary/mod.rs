@@ -3,23 +3,32 @@
 
 pub mod balance;
 
+mod access_log;
 mod backoff;
 mod bound;
 mod cache;
 mod child;
 mod compile;
+mod control;
 mod dispatch;
+mod fleet;
 mod generation;
 mod health;
 mod lifecycle;
 mod listen;
+mod news;
 mod outbound;
 mod output;
 mod pool;
+mod recycle;
 mod reload;
+mod reread;
+mod scale;
 mod signals;
+mod status;
 mod stop;
 mod user;
+mod watch;
 mod workers;
 
 use std::os::fd::OwnedFd;
@@ -30,19 +39,19 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use crate::config::{AccessLog, Config};
+use crate::config::{Config, Control, Source};
 use crate::ipc::message::FromWorker;
 use crate::sys;
-use crate::worker::settings::LogFormat;
+use access_log::AccessLog;
+use bound::Bound;
 use cache::Cache;
 use child::End;
 use compile::Compiler;
-
-use bound::Bound;
+use fleet::Fleet;
 use generation::Generation;
-use output::{Output, Stream, Writer};
-use pool::{Links, Phase, Pool};
-use signals::Wish;
+use news::News;
+use output::{Output, Writer};
+use pool::{Links, Pool};
 
 /// Accepted connections that may wait for the loop.
 const ACCEPTED: usize = 64;
@@ -57,10 +66,15 @@ impl std::fmt::Display for WorkerId {
     }
 }
 
-/// What can happen, other than a new connection.
+/// Numbers a pool: its place in the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolId(pub usize);
+
+/// What can happen in a pool, other than a new connection.
 pub enum Event {
     Frame(WorkerId, FromWorker, Vec<OwnedFd>),
     Broken(WorkerId, String),
+    Disconnected(WorkerId),
     /// It reads its channel again.
     CaughtUp(WorkerId),
     Exited(WorkerId, End),
@@ -71,78 +85,107 @@ pub enum Event {
     Compiled(u64, Result<Generation>),
     Recompiled(Result<Generation>),
     Healthy(WorkerId, Result<()>),
+    Inspect,
+    FileChanged,
+}
+
+/// Where one pool's tasks send what happened; clones share the queue.
+#[derive(Clone)]
+pub struct Events {
+    pub pool: PoolId,
+    pub queue: mpsc::UnboundedSender<(PoolId, Event)>,
+}
+
+/// Nobody listens any more: the host is about to end.
+#[derive(Debug)]
+pub struct Gone;
+
+impl Events {
+    pub fn send(&self, event: Event) -> Result<(), Gone> {
+        self.queue.send((self.pool, event)).map_err(|_| Gone)
+    }
 }
 
 /// Runs the host until it is told to stop.
-pub fn serve(config: Config) -> Result<()> {
+pub fn serve(config: Config, source: Source) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start runtime")?;
     let (output, writer) = Output::start().context("start output")?;
-    let result = LocalSet::new().block_on(&runtime, run(config, output));
+    let result = LocalSet::new().block_on(&runtime, run(config, source, output));
     drop(runtime);
     Writer::finish(writer);
     result
 }
 
-async fn run(config: Config, output: Output) -> Result<()> {
+async fn run(config: Config, source: Source, output: Output) -> Result<()> {
     // Before anything can fail half-way: from here on a signal is an orderly end.
     let mut wishes = signals::listen()?;
     let max_held = raise_descriptor_limit();
-    let bound = Bound::open(&config.pool)?;
-    user::become_user(config.user.as_deref(), config.group.as_deref())?;
+    let mut socket = open_control(&config, &output)?;
+    let bound: Vec<Bound> = config.pools.iter().map(Bound::open).collect::<Result<_>>()?;
+    let user = user::become_user(config.user.as_deref(), config.group.as_deref())?;
     sys::set_title("host: primary");
-    let access_log = config.access_log.as_ref().map(|log| open_log(log, &output)).transpose()?;
-    let cache = cache(&config, &output);
-    let compiler = Rc::new(Compiler { cache, output: output.clone() });
-    let artifact = tokio::select! {
-        artifact = compiler.artifact(&config.pool.plugin) => artifact?,
-        _ = wishes.recv() => return Ok(()),
-    };
-    let (events, mut happened) = mpsc::unbounded_channel();
+    let access_log = config.access_log.as_ref().map(|log| AccessLog::open(log, &output));
+    let access_log = access_log.transpose()?.map(Rc::new);
+    let compiler = Rc::new(Compiler { cache: cache(&config, &output), output: output.clone() });
+    let (queue, mut happened) = mpsc::unbounded_channel();
     let (accepted, mut arrivals) = mpsc::channel(ACCEPTED);
-    let links = Links { output: output.clone(), compiler, events, accepted, max_held };
-    let mut pool = Pool::new(Generation::new(1, config.pool, artifact)?, bound, access_log, links);
-    pool.start()?;
-    while !pool.is_stopped() {
+    let shared = Links {
+        output: output.clone(),
+        compiler: compiler.clone(),
+        events: Events { pool: PoolId(0), queue },
+        accepted,
+        news: News::new(),
+        numbers: Rc::default(),
+        max_held,
+    };
+    let name = socket.as_ref().map_or(&config.name, |socket| &socket.name).clone();
+    let (orders, mut wanted) = control::orders();
+    let reach = control::Reach { orders, news: shared.news.clone(), output: output.clone() };
+    if let Some(socket) = &mut socket {
+        socket.give_to(user);
+        tokio::task::spawn_local(control::serve(socket.take_listener()?, reach.clone()));
+    }
+    let pools = config.pools.clone();
+    let mut fleet = Fleet::new(config, source, name, output.clone(), access_log.clone());
+    for (pool, bound) in pools.into_iter().zip(bound) {
+        let artifact = tokio::select! {
+            artifact = compiler.artifact(&pool.plugin) => artifact?,
+            _ = wishes.recv() => return Ok(()),
+        };
+        let links = shared.of(PoolId(fleet.pools.len()), &pool.name);
+        let first = Generation::new(1, pool, artifact)?;
+        fleet.pools.push(Pool::new(first, bound, access_log.clone(), links));
+    }
+    fleet.start()?;
+    while !fleet.is_stopped() {
         tokio::select! {
             biased;
-            Some(wish) = wishes.recv() => fulfil(&mut pool, wish),
-            Some(event) = happened.recv() => react(&mut pool, event)?,
-            Some(connection) = arrivals.recv() => pool.dispatch(connection),
+            Some(wish) = wishes.recv() => fleet.fulfil(wish),
+            Some((pool, event)) = happened.recv() => fleet.react(pool, event)?,
+            Some((pool, connection)) = arrivals.recv() => fleet.dispatch(pool, connection),
+            Some(wanted) = wanted.recv() => fleet.obey(wanted),
         }
+    }
+    drop(fleet);
+    if let Some(log) = access_log.and_then(Rc::into_inner) {
+        log.finish().await;
     }
     output.log("stopped");
     Ok(())
 }
 
-fn fulfil(pool: &mut Pool, wish: Wish) {
-    match wish {
-        Wish::Stop if pool.phase != Phase::Stopping => {
-            pool.log("stopping");
-            pool.stop();
+/// A host nobody can talk to still serves, unless somebody asked for just this socket or name.
+fn open_control(config: &Config, output: &Output) -> Result<Option<control::Socket>> {
+    match control::Socket::open(config) {
+        Err(error) if config.control == Control::Usual && !config.name_given => {
+            output.log(&format!("no control socket: {error:#}"));
+            Ok(None)
         }
-        Wish::Stop | Wish::StopNow => pool.kill("told to stop now"),
-        Wish::Reload => pool.reload(Default::default()),
+        other => other.context("open control socket"),
     }
-}
-
-fn react(pool: &mut Pool, event: Event) -> Result<()> {
-    match event {
-        Event::Frame(id, frame, fds) => pool.frame(id, frame, fds)?,
-        Event::Broken(id, why) => pool.broken(id, &why),
-        Event::CaughtUp(_) => pool.pass_on_waiting(),
-        Event::Exited(id, end) => pool.exited(id, end)?,
-        Event::Overdue(id) => pool.overdue(id),
-        Event::Respawn(seat) => pool.respawn(seat),
-        Event::ResolverGone => pool.resolver_gone(),
-        Event::DrainOver(id) => pool.drain_over(id),
-        Event::Compiled(number, generation) => pool.compiled(number, generation),
-        Event::Recompiled(generation) => pool.recompiled(generation)?,
-        Event::Healthy(id, health) => pool.healthy(id, health)?,
-    }
-    Ok(())
 }
 
 /// A cache that cannot be used costs time, not service.
@@ -151,24 +194,6 @@ fn cache(config: &Config, output: &Output) -> Option<Cache> {
         return None;
     }
     Cache::open().inspect_err(|error| output.log(&format!("no artifact cache: {error:#}"))).ok()
-}
-
-/// The pipe workers write access-log lines to, and a task that moves them on.
-fn open_log(log: &AccessLog, output: &Output) -> Result<(LogFormat, OwnedFd)> {
-    let format = if log.json { LogFormat::Json } else { LogFormat::Combined };
-    let (reader, writer) = child::pipe()?;
-    match &log.file {
-        None => {
-            let relay = output.clone().relay(reader, Stream::Out, String::new());
-            tokio::task::spawn_local(relay);
-        }
-        Some(path) => {
-            let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-            let file = file.with_context(|| format!("open {}", path.display()))?;
-            tokio::task::spawn_local(output::append(reader, file, output.clone()));
-        }
-    }
-    Ok((format, writer))
 }
 
 /// Connections in transit are held here: takes as many descriptors as we may have, and says how many

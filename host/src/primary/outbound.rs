@@ -5,9 +5,8 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
-use tokio::sync::mpsc::UnboundedSender;
 
-use super::Event;
+use super::{Event, Events};
 use super::child::{self, Child};
 use super::output::Output;
 use super::workers::Worker;
@@ -25,7 +24,7 @@ impl Resolver {
     pub fn start(
         grants: &[Grant],
         output: &Output,
-        events: &UnboundedSender<Event>,
+        events: &Events,
     ) -> Result<Resolver> {
         let child: Child<ToResolver, ()> =
             child::start("resolver", "host: resolver", "[resolver] ", output)?;
@@ -47,6 +46,11 @@ impl Resolver {
             let _ = events.send(Event::ResolverGone);
         });
         Ok(resolver)
+    }
+
+    /// What is allowed from now on.
+    pub fn grant(&self, grants: &[Grant]) -> Result<()> {
+        self.channel.post(&ToResolver::Grants(grants.to_vec()), vec![])
     }
 
     /// Gives a worker a line of its own to the resolver.

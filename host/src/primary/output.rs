@@ -1,12 +1,15 @@
 //! What the primary prints: its own log and the lines of its children, whole and in order. A thread
 //! of its own does the blocking writes, so that a reader who stalls never stalls supervision.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
 /// Lines that may wait for the writer before children are made to wait.
 const WAITING: usize = 1024;
@@ -25,6 +28,29 @@ struct Line(Stream, Vec<u8>);
 #[derive(Clone)]
 pub struct Output {
     lines: mpsc::Sender<Line>,
+    recent: Rc<Recent>,
+}
+
+/// Recent lines `host logs` can show, whatever becomes of the streams: this many, this large each.
+const RECENT: usize = 1000;
+const RECENT_LINE: usize = 1024;
+
+struct Recent {
+    lines: RefCell<VecDeque<Rc<str>>>,
+    followers: broadcast::Sender<Rc<str>>,
+}
+
+impl Recent {
+    fn add(&self, line: &[u8]) {
+        let line = &line[..line.len().min(RECENT_LINE)];
+        let line: Rc<str> = String::from_utf8_lossy(line).trim_end().into();
+        let mut lines = self.lines.borrow_mut();
+        if lines.len() == RECENT {
+            lines.pop_front();
+        }
+        lines.push_back(line.clone());
+        let _ = self.followers.send(line);
+    }
 }
 
 /// Joins the writer; keep it until every `Output` is dropped.
@@ -43,12 +69,20 @@ impl Output {
             }
             let _ = done.send(());
         })?;
-        Ok((Output { lines }, Writer(thread, finished)))
+        let recent = Recent { lines: RefCell::default(), followers: broadcast::Sender::new(RECENT) };
+        Ok((Output { lines, recent: Rc::new(recent) }, Writer(thread, finished)))
+    }
+
+    /// The recent lines, and those to come.
+    pub fn recent(&self) -> (Vec<Rc<str>>, broadcast::Receiver<Rc<str>>) {
+        let lines = self.recent.lines.borrow().iter().cloned().collect();
+        (lines, self.recent.followers.subscribe())
     }
 
     /// One line of the host's own, on stderr. Dropped only if a thousand lines wait unread.
     pub fn log(&self, text: &str) {
         let line = format!("host: {text}\n").into_bytes();
+        self.recent.add(&line);
         let _ = self.lines.try_send(Line(Stream::Err, line));
     }
 
@@ -64,6 +98,9 @@ impl Output {
                 Ok(0) | Err(_) => return,
                 Ok(_) if line.last() != Some(&b'\n') => line.push(b'\n'),
                 Ok(_) => {}
+            }
+            if !prefix.is_empty() {
+                self.recent.add(&line);
             }
             if self.lines.send(Line(stream, line)).await.is_err() {
                 return;
@@ -83,25 +120,5 @@ impl Writer {
         if self.1.recv_timeout(Duration::from_secs(2)).is_ok() {
             let _ = self.0.join();
         }
-    }
-}
-
-/// Moves whole lines from a pipe to the end of a file.
-pub async fn append(pipe: OwnedFd, mut file: std::fs::File, output: Output) {
-    let Ok(pipe) = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe) else {
-        return;
-    };
-    let mut reader = BufReader::new(pipe);
-    let mut lines = Vec::new();
-    while let Ok(1..) = reader.read_until(b'\n', &mut lines).await {
-        // What has arrived already goes out in the same write.
-        while let Some(end) = reader.buffer().iter().rposition(|byte| *byte == b'\n') {
-            lines.extend_from_slice(&reader.buffer()[..=end]);
-            reader.consume(end + 1);
-        }
-        if let Err(error) = file.write_all(&lines) {
-            output.log(&format!("write access log: {error}"));
-        }
-        lines.clear();
     }
 }

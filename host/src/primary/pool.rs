@@ -3,25 +3,29 @@
 //! to an older generation.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::OwnedFd;
+use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
+use super::access_log::AccessLog;
 use super::backoff::Backoff;
 use super::bound::Bound;
 use super::compile::Compiler;
 use super::generation::Generation;
 use super::listen::{Accepted, Acceptor, Listener};
 use super::outbound::Resolver;
+use super::news::{News, What};
 use super::output::Output;
 use super::reload::Reloads;
+use super::scale::Operations;
+use super::status::Tally;
 use super::workers::{Start, State, Worker};
-use super::{Event, WorkerId};
+use super::{Events, PoolId, WorkerId};
 use crate::config::PoolConfig;
-use crate::worker::settings::LogFormat;
 
 #[derive(Default)]
 pub struct Seat {
@@ -30,11 +34,13 @@ pub struct Seat {
     /// Started, and takes the seat when it is ready.
     pub incoming: Option<WorkerId>,
     pub backoff: Backoff,
+    /// How often a worker in here has died.
+    pub restarts: u64,
     /// Under `--balance reuseport`: this seat's own listeners, kept open between two workers so
     /// that what they have queued is not lost.
     pub listeners: Vec<Listener>,
     /// `--listen-per-worker`: ends with the worker.
-    pub own_port: Option<tokio::task::JoinHandle<()>>,
+    pub own_port: Option<JoinHandle<()>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +55,23 @@ pub enum Phase {
 pub struct Links {
     pub output: Output,
     pub compiler: Rc<Compiler>,
-    pub events: UnboundedSender<Event>,
-    pub accepted: tokio::sync::mpsc::Sender<Accepted>,
+    pub events: Events,
+    pub accepted: mpsc::Sender<(PoolId, Accepted)>,
+    pub news: News,
+    /// The worker id used last, in all pools together.
+    pub numbers: Rc<Cell<u32>>,
     /// Connections in transit that there are descriptors for.
     pub max_held: usize,
+}
+
+impl Links {
+    /// The links of one of the pools.
+    pub fn of(&self, pool: PoolId, name: &str) -> Links {
+        let mut links = self.clone();
+        links.events.pool = pool;
+        links.news = self.news.of(name);
+        links
+    }
 }
 
 pub struct Pool {
@@ -70,15 +89,20 @@ pub struct Pool {
     /// Open while accepted connections can be passed on.
     pub gate: watch::Sender<bool>,
     pub resolver: Option<Resolver>,
-    access_log: Option<(LogFormat, OwnedFd)>,
-    next_worker: u32,
+    pub operations: Operations,
+    pub tally: Tally,
+    /// Looks after `--max-requests` and `--max-worker-memory`.
+    pub inspector: Option<JoinHandle<()>>,
+    pub recycle_after: Option<Instant>,
+    pub watcher: Option<JoinHandle<()>>,
+    access_log: Option<Rc<AccessLog>>,
 }
 
 impl Pool {
     pub fn new(
         first: Generation,
         bound: Bound,
-        access_log: Option<(LogFormat, OwnedFd)>,
+        access_log: Option<Rc<AccessLog>>,
         links: Links,
     ) -> Pool {
         let config = first.config().clone();
@@ -100,8 +124,12 @@ impl Pool {
             next_connection: 1,
             gate: watch::Sender::new(false),
             resolver: None,
+            operations: Operations::default(),
+            tally: Tally::default(),
+            inspector: None,
+            recycle_after: None,
+            watcher: None,
             access_log,
-            next_worker: 1,
         }
     }
 
@@ -113,6 +141,8 @@ impl Pool {
             }
         }
         self.start_resolver()?;
+        self.watch_limits();
+        self.watch_file();
         let first = self.current.clone();
         (0..self.seats.len()).try_for_each(|seat| self.start_worker(seat, &first))
     }
@@ -123,6 +153,7 @@ impl Pool {
             local: listener.address.tcp(),
             only,
             open: self.gate.subscribe(),
+            pool: self.links.events.pool,
             out: self.links.accepted.clone(),
             output: self.links.output.clone(),
         })
@@ -130,13 +161,13 @@ impl Pool {
 
     /// Starts a worker that takes `seat` when it is ready.
     pub fn start_worker(&mut self, seat: usize, generation: &Rc<Generation>) -> Result<()> {
-        let id = self.next_worker;
-        self.next_worker += 1;
+        let id = self.links.numbers.get() + 1;
+        self.links.numbers.set(id);
         let start = Start {
             seat,
-            settings: generation.settings(id, self.access_log.as_ref().map(|(format, _)| *format)),
+            settings: generation.settings(id, self.access_log.as_ref().map(|log| log.format)),
             generation: generation.clone(),
-            access_log: self.access_log.as_ref().map(|(_, fd)| fd),
+            access_log: self.access_log.as_ref().map(|log| &log.writer),
         };
         let Links { output, events, .. } = &self.links;
         let worker = Worker::start(start, output, events, self.config.ready_timeout)
@@ -145,7 +176,42 @@ impl Pool {
             resolver.connect(&worker)?;
         }
         self.seats[seat].incoming = Some(worker.id);
+        let generation = generation.number;
+        self.links.news.tell(What::Fork { worker: worker.id, pid: worker.pid(), generation });
         self.workers.insert(worker.id, worker);
+        Ok(())
+    }
+
+    /// `--watch`: follows the plugin file of the current generation.
+    pub fn watch_file(&mut self) {
+        if let Some(task) = self.watcher.take() {
+            task.abort();
+        }
+        if self.config.watch {
+            let Links { output, events, .. } = self.links.clone();
+            match super::watch::start(&self.config.plugin, events, output) {
+                Ok(task) => self.watcher = Some(task),
+                Err(error) => self.log(&format!("--watch: {error:#}")),
+            }
+        }
+    }
+
+    /// What lives beside the workers follows the generation that serves.
+    pub fn config_changed(&mut self) {
+        self.watch_limits();
+        self.watch_file();
+        let grants = &self.config.allow_outbound;
+        if let Some(Err(error)) = self.resolver.as_ref().map(|resolver| resolver.grant(grants)) {
+            self.log(&format!("{error:#}"));
+        }
+    }
+
+    /// A new generation may need a resolver where the one that serves did not.
+    pub fn widen_resolver(&mut self, config: &PoolConfig) -> Result<()> {
+        if self.resolver.is_none() && !config.allow_outbound.is_empty() {
+            let Links { output, events, .. } = &self.links;
+            self.resolver = Some(Resolver::start(&config.allow_outbound, output, events)?);
+        }
         Ok(())
     }
 
@@ -175,7 +241,8 @@ impl Pool {
 
     /// Whether this worker is one that new connections go to.
     pub fn is_seated(&self, worker: &Worker) -> bool {
-        worker.state == State::Ready && self.seats[worker.seat].worker == Some(worker.id)
+        worker.state == State::Ready
+            && self.seats.get(worker.seat).is_some_and(|seat| seat.worker == Some(worker.id))
     }
 
     pub fn log(&self, text: &str) {
@@ -184,9 +251,13 @@ impl Pool {
 
     /// Where this pool can be reached, in words.
     pub fn places(&self) -> String {
+        self.addresses().join(", ")
+    }
+
+    pub fn addresses(&self) -> Vec<String> {
         let first_seat = self.seats.first().map(|seat| &seat.listeners[..]).unwrap_or_default();
         let all = self.listeners.iter().chain(first_seat);
-        all.map(|listener| listener.address.to_string()).collect::<Vec<_>>().join(", ")
+        all.map(|listener| listener.address.to_string()).collect()
     }
 }
 

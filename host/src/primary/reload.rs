@@ -11,10 +11,11 @@ use tokio::sync::oneshot;
 
 use super::compile::Artifact;
 use super::generation::Generation;
+use super::news::What;
 use super::pool::{Phase, Pool};
 use super::workers::State;
 use super::{Event, WorkerId, health};
-use crate::config::ReloadMode;
+use crate::config::{PoolConfig, ReloadMode};
 
 /// What somebody asked for.
 #[derive(Default)]
@@ -23,6 +24,8 @@ pub struct Request {
     pub plugin: Option<PathBuf>,
     /// `wasi:config` values to add or change.
     pub set: Vec<(String, String)>,
+    /// Everything anew, as a configuration file says; the two above come on top.
+    pub config: Option<PoolConfig>,
     pub done: Option<oneshot::Sender<Result<String, String>>>,
 }
 
@@ -67,7 +70,7 @@ impl Reloads {
 }
 
 impl Pool {
-    pub fn reload(&mut self, request: Request) {
+    pub fn reload(&mut self, mut request: Request) {
         if self.phase != Phase::Serving {
             return request.answer(Err("not serving, so there is nothing to reload".into()));
         }
@@ -78,7 +81,8 @@ impl Pool {
             }
             return;
         }
-        let mut config = self.current.config().clone();
+        let config = request.config.take();
+        let mut config = config.unwrap_or_else(|| self.current.config().clone());
         if let Some(plugin) = &request.plugin {
             config.plugin = plugin.clone();
         }
@@ -101,6 +105,7 @@ impl Pool {
         let number = self.reloads.used_numbers.max(self.current.number) + 1;
         self.reloads.used_numbers = number;
         self.log(&format!("reload: generation {number} starting"));
+        self.links.news.tell(What::ReloadStarted { generation: number });
         self.reloads.active = Some(Reload {
             number,
             generation: None,
@@ -120,6 +125,9 @@ impl Pool {
             Ok(generation) => Rc::new(generation),
             Err(error) => return self.reload_failed(&format!("{error:#}")),
         };
+        if let Err(error) = self.widen_resolver(generation.config()) {
+            return self.reload_failed(&format!("{error:#}"));
+        }
         self.dismiss_incoming();
         let mut seats: Vec<usize> = (0..self.seats.len()).rev().collect();
         let at_once = match self.config.reload {
@@ -217,6 +225,7 @@ impl Pool {
             self.config = self.current.config().clone();
             self.reloads.fallback = Some((old, Instant::now() + self.config.probation));
             self.seats.iter_mut().for_each(|seat| seat.backoff = Default::default());
+            self.config_changed();
         }
     }
 
@@ -226,14 +235,17 @@ impl Pool {
         if let Some(reload) = self.reloads.active.take() {
             let took = reload.started.elapsed().as_millis();
             let number = reload.number;
+            self.tally.reloads.done += 1;
+            self.links.news.tell(What::ReloadDone { generation: number, ms: took as u64 });
             reload.request.answer(Ok(format!("generation {number} serving after {took} ms")));
         }
         self.next_reload();
     }
 
     fn next_reload(&mut self) {
-        if let Some(request) = self.reloads.queued.take() {
-            self.reload(request);
+        match self.reloads.queued.take() {
+            Some(request) => self.reload(request),
+            None => self.operate_later(),
         }
     }
 
@@ -247,6 +259,9 @@ impl Pool {
             self.take_back(old);
         }
         let serving = self.current.number;
+        let generation = reload.number;
+        self.tally.reloads.failed += 1;
+        self.links.news.tell(What::ReloadFailed { generation, why: why.to_owned() });
         self.log(&format!("reload: {why}; generation {serving} keeps serving"));
         (0..self.seats.len()).for_each(|seat| self.respawn(seat));
         reload.request.answer(Err(why.to_owned()));
@@ -257,6 +272,7 @@ impl Pool {
     fn take_back(&mut self, old: Rc<Generation>) {
         self.current = old.clone();
         self.config = old.config().clone();
+        self.config_changed();
         for seat in 0..self.seats.len() {
             let worker = self.seats[seat].worker.and_then(|id| self.workers.get(&id));
             if worker.is_some_and(|worker| worker.generation.number != old.number)
@@ -282,6 +298,8 @@ impl Pool {
             "generation {bad} crash-loops; rolling back to generation {}",
             old.number
         ));
+        self.tally.reloads.rolled_back += 1;
+        self.links.news.tell(What::RolledBack { from: bad, to: old.number });
         let number = self.begin(Request::default());
         let generation = old.again(number);
         let _ = self.links.events.send(Event::Compiled(number, generation));

@@ -12,6 +12,12 @@ pub enum Wish {
     StopNow,
     /// SIGHUP.
     Reload,
+    /// SIGUSR1: log files were moved away.
+    ReopenLogs,
+    /// SIGTTIN.
+    OneMore,
+    /// SIGTTOU.
+    OneFewer,
 }
 
 pub fn listen() -> Result<mpsc::UnboundedReceiver<Wish>> {
@@ -21,6 +27,9 @@ pub fn listen() -> Result<mpsc::UnboundedReceiver<Wish>> {
         (SignalKind::interrupt(), Wish::Stop),
         (SignalKind::quit(), Wish::StopNow),
         (SignalKind::hangup(), Wish::Reload),
+        (SignalKind::user_defined1(), Wish::ReopenLogs),
+        (SignalKind::from_raw(libc::SIGTTIN), Wish::OneMore),
+        (SignalKind::from_raw(libc::SIGTTOU), Wish::OneFewer),
     ] {
         let mut stream = signal(kind).context("watch signals")?;
         let sender = sender.clone();

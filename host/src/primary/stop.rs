@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::WorkerId;
 use super::listen::Accepted;
+use super::news::What;
 use super::pool::{Phase, Pool};
 use crate::ipc::message::Ends;
 use crate::sys;
@@ -14,6 +15,7 @@ impl Pool {
     /// Takes no more connections, lets the workers finish what they have.
     pub fn stop(&mut self) {
         let serving = self.phase == Phase::Serving;
+        self.links.news.tell(What::Stopping);
         self.phase = Phase::Stopping;
         self.gate.send_replace(false);
         if serving && !self.config.balance.workers_accept() {

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, bail};
 use nix::unistd::{Gid, Group, Uid, User, setgroups, setresgid, setresuid};
 
-pub fn become_user(user: Option<&str>, group: Option<&str>) -> Result<()> {
+/// The user it became, if it is another.
+pub fn become_user(user: Option<&str>, group: Option<&str>) -> Result<Option<Uid>> {
     let user = user.map(find_user).transpose()?;
     let group = match group {
         Some(name) => Some(find_group(name)?),
@@ -13,10 +14,11 @@ pub fn become_user(user: Option<&str>, group: Option<&str>) -> Result<()> {
         setgroups(&[gid]).context("set groups")?;
         setresgid(gid, gid, gid).with_context(|| format!("become group {gid}"))?;
     }
-    if let Some((uid, _)) = user {
+    let uid = user.map(|(uid, _)| uid);
+    if let Some(uid) = uid {
         setresuid(uid, uid, uid).with_context(|| format!("become user {uid}"))?;
     }
-    Ok(())
+    Ok(uid)
 }
 
 fn find_user(name: &str) -> Result<(Uid, Option<Gid>)> {

@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::child::{self, Child, End};
 use super::generation::Generation;
 use super::health;
 use super::listen::Accepted;
 use super::output::Output;
-use super::{Event, WorkerId};
+use super::{Event, Events, WorkerId};
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{ConnectionId, Ends, FromWorker, ToWorker};
 use crate::scoreboard::Scoreboard;
@@ -68,7 +67,7 @@ impl Worker {
     pub fn start(
         what: Start<'_>,
         output: &Output,
-        events: &UnboundedSender<Event>,
+        events: &Events,
         ready_timeout: Duration,
     ) -> Result<Worker> {
         let id = WorkerId(what.settings.worker_id);
@@ -104,7 +103,7 @@ impl Worker {
     fn watch(
         &self,
         relays: Vec<tokio::task::JoinHandle<()>>,
-        events: UnboundedSender<Event>,
+        events: Events,
         ready_timeout: Duration,
     ) {
         let (id, channel, process) = (self.id, self.channel.clone(), self.process.clone());
@@ -128,6 +127,7 @@ impl Worker {
                     let _ = events.send(Event::Broken(id, format!("{error:#}")));
                 }
             }
+            let _ = events.send(Event::Disconnected(id));
             let end = match tokio::time::timeout(LAST_BREATH, child::wait(&process.pidfd)).await {
                 Ok(end) => end,
                 Err(_) => {
