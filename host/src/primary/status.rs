@@ -63,6 +63,7 @@ impl Pool {
             State::Ready if self.is_seated(worker) => "serving",
             State::Ready => "ready",
             State::Draining => "draining",
+            State::Lost => "lost",
         };
         let slot = &*worker.scoreboard;
         let counters = counters(slot);
