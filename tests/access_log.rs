@@ -43,7 +43,7 @@ fn a_json_log_can_be_parsed_line_by_line() {
     for (line, (path, status)) in lines(&path, 2).iter().zip([("/", 200), ("/trap", 500)]) {
         let entry: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
         assert_eq!(entry["method"], "GET", "{line}");
-        assert_eq!(entry["path"], path, "{line}");
+        assert_eq!(entry["target"], path, "{line}");
         assert_eq!(entry["status"], status, "{line}");
     }
     server.finish();

@@ -12,7 +12,7 @@ impl Pool {
 
     /// The worker that serves this connection.
     fn worker_of(&self, connection: &mut Connection, tag: &str) -> u32 {
-        let tag = format!("<{tag}>");
+        let tag = format!("{tag}.");
         assert_eq!(connection.get(&format!("/stdout?text={tag}")).status(), 200);
         let line = self.0.wait_output(&tag);
         let id = line.strip_prefix("[worker ").and_then(|rest| rest.split(']').next());

@@ -63,14 +63,14 @@ fn connections_a_dead_worker_had_not_read_are_given_to_another() {
 #[test]
 fn a_worker_that_keeps_dying_is_restarted_more_and_more_slowly_and_said_to_loop() {
     let server = start("hello", "1", &[]);
-    for id in 1..=4 {
+    for id in 1..=5 {
         let found = wait_for("the next worker", || {
             server.workers_by_id().into_iter().find(|(found, _)| *found == id)
         });
         process::signal(found.1, Signal::SIGKILL);
     }
     server.wait_line("(crash loop)");
-    wait_for("service again", || (server.workers_by_id().last()?.0 > 4).then_some(()));
+    wait_for("service again", || (server.workers_by_id().last()?.0 > 5).then_some(()));
     assert_eq!(server.get("/").text(), "hello world\n");
     server.finish();
 }
