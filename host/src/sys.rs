@@ -387,3 +387,21 @@ pub fn watch(
     unsafe { tokio::io::unix::AsyncFd::register_with_interest(fd, interest) }
         .map_err(std::io::Error::from)
 }
+
+/// Makes a listening TCP socket deaf: a filter that keeps nothing of any packet.
+pub fn drop_all_packets(listener: &impl AsFd) -> std::io::Result<()> {
+    let mut keep_nothing =
+        [libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 }];
+    let program = libc::sock_fprog { len: 1, filter: keep_nothing.as_mut_ptr() };
+    // SAFETY: the kernel copies the program, of the length stated, during the call.
+    let result = unsafe {
+        libc::setsockopt(
+            listener.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size_of_val(&program) as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}

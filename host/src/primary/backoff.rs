@@ -6,7 +6,7 @@ const HEALTHY: Duration = Duration::from_secs(10);
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 /// Early deaths in a row that count as a crash loop.
-const LOOP: u32 = 5;
+const LOOP: u32 = 4;
 
 /// The deaths of one worker's place in a pool.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -24,6 +24,20 @@ pub struct Listener {
     pub address: Address,
     /// The socket file to remove when we are done, if we made it.
     unlink: Option<PathBuf>,
+    /// Opened by somebody before us, who may go on using it.
+    inherited: bool,
+}
+
+impl Listener {
+    /// Lets no further client in, without closing: what the kernel has already completed can still
+    /// be accepted, and nobody completes a connection that would then be reset.
+    pub fn retire(&mut self) {
+        if let Some(path) = self.unlink.take() {
+            let _ = std::fs::remove_file(path);
+        } else if !self.inherited {
+            let _ = sys::drop_all_packets(&self.fd);
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +115,7 @@ pub fn open_tcp(address: SocketAddr, backlog: i32, reuse_port: bool) -> Result<L
         Ok((socket, bound))
     };
     let (socket, bound) = bind().with_context(|| format!("bind {address}"))?;
-    Ok(Listener { fd: socket.into(), address: Address::Tcp(bound), unlink: None })
+    Ok(Listener { fd: socket.into(), address: Address::Tcp(bound), unlink: None, inherited: false })
 }
 
 fn open_unix(path: &PathBuf, mode: Option<u32>, backlog: i32) -> Result<Listener> {
@@ -122,6 +136,7 @@ fn open_unix(path: &PathBuf, mode: Option<u32>, backlog: i32) -> Result<Listener
         fd: socket.into(),
         address: Address::Unix(path.clone()),
         unlink: Some(path.clone()),
+        inherited: false,
     })
 }
 
@@ -154,7 +169,7 @@ fn inherit(number: i32) -> Result<Listener> {
         (None, Some(path)) => Address::Unix(path.to_owned()),
         (None, None) => Address::Unix("(unnamed)".into()),
     };
-    Ok(Listener { fd: socket.into(), address, unlink: None })
+    Ok(Listener { fd: socket.into(), address, unlink: None, inherited: true })
 }
 
 /// A connection that waits for a worker.

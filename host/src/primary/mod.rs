@@ -123,8 +123,8 @@ async fn run(config: Config, source: Source, output: Output) -> Result<()> {
     // Before anything can fail half-way: from here on a signal is an orderly end.
     let mut wishes = signals::listen()?;
     let max_held = raise_descriptor_limit();
-    let mut socket = open_control(&config, &output)?;
     let bound: Vec<Bound> = config.pools.iter().map(Bound::open).collect::<Result<_>>()?;
+    let mut socket = open_control(&config, &output)?;
     let user = user::become_user(config.user.as_deref(), config.group.as_deref())?;
     sys::set_title("host: primary");
     let access_log = config.access_log.as_ref().map(|log| AccessLog::open(log, &output));

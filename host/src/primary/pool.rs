@@ -82,6 +82,7 @@ pub struct Pool {
     pub current: Rc<Generation>,
     pub reloads: Reloads,
     pub listeners: Vec<Listener>,
+    pub acceptors: Vec<tokio::task::JoinHandle<()>>,
     pub links: Links,
     pub waiting: VecDeque<Accepted>,
     pub last: Option<WorkerId>,
@@ -118,6 +119,7 @@ impl Pool {
             current: Rc::new(first),
             reloads: Reloads::default(),
             listeners: bound.common,
+            acceptors: Vec::new(),
             links,
             waiting: VecDeque::new(),
             last: None,
@@ -137,7 +139,7 @@ impl Pool {
         if !self.config.balance.workers_accept() {
             for listener in &self.listeners {
                 let acceptor = self.acceptor(listener, None)?;
-                tokio::task::spawn_local(run_acceptor(acceptor));
+                self.acceptors.push(tokio::task::spawn_local(run_acceptor(acceptor)));
             }
         }
         self.start_resolver()?;

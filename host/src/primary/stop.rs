@@ -18,7 +18,8 @@ impl Pool {
         self.links.news.tell(What::Stopping);
         self.phase = Phase::Stopping;
         self.gate.send_replace(false);
-        if serving && !self.config.balance.workers_accept() {
+        self.acceptors.drain(..).for_each(|task| task.abort());
+        if serving {
             self.accept_rest();
         }
         self.close_listeners();
@@ -29,7 +30,9 @@ impl Pool {
     /// What the kernel has completed for us would be reset with its listener.
     fn accept_rest(&mut self) {
         let mut rest = Vec::new();
-        for listener in &self.listeners {
+        let of_seats = self.seats.iter_mut().flat_map(|seat| &mut seat.listeners);
+        for listener in self.listeners.iter_mut().chain(of_seats) {
+            listener.retire();
             while let Ok((fd, peer)) = sys::accept(listener.fd.as_fd()) {
                 let ends = Ends { peer, local: listener.address.tcp() };
                 rest.push(Accepted { fd, ends, read: Vec::new(), only: None });

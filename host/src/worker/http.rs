@@ -184,8 +184,13 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Source>, Failure> {
     let max_body = worker.limits().max_body_size;
+    let mut request = request;
     if request.uri().authority().is_none() && !request.headers().contains_key(header::HOST) {
-        return Err(Failure::BadRequest("the request names no host"));
+        // RFC 9112, 3.2: 1.1 must name it; 1.0 need not, but plugins are told one.
+        if request.version() >= Version::HTTP_11 {
+            return Err(Failure::BadRequest("the request names no host"));
+        }
+        request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
     }
     if request.body().size_hint().lower() > max_body.unwrap_or(u64::MAX) {
         return Err(Failure::BodyTooLarge);
