@@ -41,6 +41,8 @@ pub enum FromWorker {
     Ready,
     /// Start-up failed; the worker exits next.
     Failed(String),
+    /// So did this one, because the machine code cannot be loaded: perhaps the cache's fault.
+    BadArtifact(String),
     /// These connections have been read from: they now live and die with the worker.
     Took(Vec<ConnectionId>),
     /// An idle connection for another worker. One descriptor.

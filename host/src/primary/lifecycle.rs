@@ -24,6 +24,10 @@ impl Pool {
             FromWorker::Ready if worker.state == State::Starting => return self.ready(id),
             FromWorker::Ready => {}
             FromWorker::Failed(why) => worker.failure = Some(one_line(&why)),
+            FromWorker::BadArtifact(why) => {
+                worker.failure = Some(one_line(&why));
+                worker.blames_artifact = true;
+            }
             FromWorker::Took(ids) => {
                 worker.took(&ids);
                 self.update_gate();
@@ -173,6 +177,9 @@ impl Pool {
         let Some(mut worker) = self.workers.remove(&id) else { return Ok(()) };
         self.links.news.tell(What::exit(id, end));
         self.tally.ended.add(&status::counters(&worker.scoreboard));
+        if worker.blames_artifact {
+            self.links.compiler.discard(&worker.generation.artifact);
+        }
         let orphans = worker.reclaim();
         let lived = worker.started.elapsed();
         let why = match worker.failure.take() {
@@ -185,7 +192,7 @@ impl Pool {
             if !incoming {
                 return Ok(());
             }
-            if self.artifact_is_suspect(&worker.generation.artifact) {
+            if worker.blames_artifact && worker.generation.artifact.from_cache {
                 self.recompile();
                 return Ok(());
             }

@@ -328,11 +328,6 @@ impl Pool {
         self.current = first.clone();
         (0..self.seats.len()).try_for_each(|seat| self.start_worker(seat, &first))
     }
-
-    /// Whether a failed start may be the cache's fault.
-    pub fn artifact_is_suspect(&self, artifact: &Artifact) -> bool {
-        artifact.from_cache && self.phase == Phase::Starting
-    }
 }
 
 /// Early deaths in one seat that end a probation.

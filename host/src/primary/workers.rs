@@ -48,6 +48,8 @@ pub struct Worker {
     pub scoreboard: Scoreboard,
     /// What it said went wrong before it exited.
     pub failure: Option<String>,
+    /// It says that the machine code it was given cannot be loaded.
+    pub blames_artifact: bool,
     /// Connections it was given but has not read from: ours to give to another if it dies.
     untaken: HashMap<ConnectionId, Accepted>,
     assigned: u64,
@@ -90,6 +92,7 @@ impl Worker {
             started: Instant::now(),
             scoreboard,
             failure: None,
+            blames_artifact: false,
             untaken: HashMap::new(),
             assigned: 0,
             channel: Rc::new(child.channel),

@@ -36,7 +36,7 @@ use connector::ResolverLine;
 use context::Worker;
 use engine::EngineLimits;
 use outbound::Outbound;
-use plugin::{Artifact, Plugin};
+use plugin::{Artifact, BadArtifact, Plugin};
 use settings::Settings;
 use state::{Preopens, Template};
 use stdio::Output;
@@ -64,7 +64,12 @@ pub fn run() -> Result<()> {
             }
             Err(error) => {
                 // The primary says it; here it would be said twice.
-                channel.post(&FromWorker::Failed(format!("{error:#}")), vec![])?;
+                let why = format!("{error:#}");
+                let failed = match error.downcast_ref::<BadArtifact>() {
+                    Some(_) => FromWorker::BadArtifact(why),
+                    None => FromWorker::Failed(why),
+                };
+                channel.post(&failed, vec![])?;
                 channel.flush().await?;
                 std::process::exit(1)
             }
@@ -79,7 +84,7 @@ async fn start(settings: Settings, fds: Vec<OwnedFd>, line: &ResolverLine) -> Re
     let artifact = sys::FileMap::sealed(&given.artifact)?;
     let scoreboard = Scoreboard::map(&given.scoreboard)?;
     let limits = EngineLimits { max_instances: settings.limits.max_instances };
-    let engine = engine::for_artifact(&artifact, &limits)?;
+    let engine = engine::for_artifact(&artifact, &limits).context(BadArtifact)?;
     let (stdout, stderr) = (printed_to(1)?, printed_to(2)?);
     let outbound = settings.allow_outbound.then(|| Outbound::new(Box::new(line.clone())));
     let streams = (stdout, stderr.clone());

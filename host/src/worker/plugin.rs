@@ -41,7 +41,7 @@ impl Plugin {
         template: Template,
         extension: Extension<'_>,
     ) -> Result<Plugin> {
-        let component = deserialize(engine, artifact).context("load artifact")?;
+        let component = deserialize(engine, artifact).context(BadArtifact)?;
         let linker = linker(engine, &component, extension)?;
         let missing = missing_imports(&component, &linker);
         if !missing.is_empty() {
@@ -54,7 +54,10 @@ impl Plugin {
             Version::V03 => Handler::V03(p3::bindings::ServicePre::new(pre)?),
         };
         let plugin = Plugin { engine: engine.clone(), handler, template };
-        plugin.try_out().await.context("instantiate the plugin")?;
+        plugin.try_out().await.map_err(|error| {
+            // The backtrace names functions of a plugin whose author reads its own stderr.
+            anyhow::anyhow!("instantiate the plugin: {}", error.root_cause())
+        })?;
         Ok(plugin)
     }
 
@@ -74,9 +77,22 @@ impl Plugin {
         // tokio's own yield lets the network be polled before the plugin runs again; waking at once
         // would let it run dozens of turns before that.
         store.epoch_deadline_callback(|_| {
-            Ok(UpdateDeadline::YieldCustom(super::epoch::TICKS_PER_TURN, Box::pin(tokio::task::yield_now())))
+            Ok(UpdateDeadline::YieldCustom(
+                super::epoch::TICKS_PER_TURN,
+                Box::pin(tokio::task::yield_now()),
+            ))
         });
         store
+    }
+}
+
+/// Says of an error that the machine code is at fault, not the plugin.
+#[derive(Debug)]
+pub struct BadArtifact;
+
+impl std::fmt::Display for BadArtifact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("load artifact")
     }
 }
 
