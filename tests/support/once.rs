@@ -22,10 +22,12 @@ pub fn run(args: &[&str]) -> Ended {
 
 pub fn run_command(mut command: Command, args: &[&str]) -> Ended {
     let runtime = Scratch::new();
+    if !command.get_envs().any(|(name, _)| name == "XDG_RUNTIME_DIR") {
+        command.env("XDG_RUNTIME_DIR", runtime.path());
+    }
     let (stdout, stderr) = (Log::default(), Log::default());
     let mut child = command
         .args(args)
-        .env("XDG_RUNTIME_DIR", runtime.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,6 +1,7 @@
 //! One running `host serve`.
 
 use super::log::Log;
+use super::once::{self, Ended};
 use super::place::{self, HOST, Scratch};
 use super::{DEADLINE, http, process, wait_for};
 use nix::sys::signal::Signal;
@@ -18,7 +19,7 @@ pub struct Server {
     ended: Option<ExitStatus>,
     /// Everybody who was seen to belong to it.
     seen: Vec<u32>,
-    _runtime: Scratch,
+    runtime: Scratch,
 }
 
 impl Server {
@@ -75,7 +76,7 @@ impl Server {
             urls: Vec::new(),
             ended: None,
             seen: Vec::new(),
-            _runtime: runtime,
+            runtime,
         }
     }
 
@@ -96,6 +97,30 @@ impl Server {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Runs a command that talks to it.
+    pub fn command(&self, args: &[&str]) -> Ended {
+        let mut command = Command::new(HOST);
+        command.env("XDG_RUNTIME_DIR", self.runtime.path());
+        once::run_command(command, args)
+    }
+
+    /// Runs a command that has to succeed; what it printed.
+    pub fn tell(&self, args: &[&str]) -> String {
+        let ended = self.command(args);
+        assert_eq!(ended.code, Some(0), "host {args:?}: {:#?}", ended.stderr);
+        ended.stdout.join("\n")
+    }
+
+    /// `host status --format json`.
+    pub fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&self.tell(&["status", "--format", "json"])).expect("JSON")
+    }
+
+    /// Where its control socket is.
+    pub fn socket(&self, name: &str) -> std::path::PathBuf {
+        self.runtime.path().join(format!("host/{name}.sock"))
     }
 
     /// The first TCP address.

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ListenSpec {
     /// Host without brackets; empty is every IPv4 address, as in `:8080`.
     Tcp {
@@ -100,7 +101,9 @@ pub fn all(texts: &[String]) -> Result<Vec<ListenSpec>> {
 /// The listeners of `LISTEN_FDS`, or those of one `LISTEN_FDNAMES` name.
 fn passed(name: Option<&str>) -> Result<Vec<ListenSpec>> {
     let variable = |key| std::env::var(key).unwrap_or_default();
-    let ours = variable("LISTEN_PID").parse() == Ok(std::process::id());
+    // What was passed to the host we take over from comes to us by another way.
+    let ours = variable("LISTEN_PID").parse() == Ok(std::process::id())
+        || std::env::var_os(crate::primary::TAKE_OVER).is_some();
     let count: RawFd = variable("LISTEN_FDS").parse().unwrap_or(0);
     ensure!(ours && (1..=1024).contains(&count), "--listen systemd: no socket was passed to us");
     let names = variable("LISTEN_FDNAMES");

@@ -14,6 +14,8 @@ use crate::cli;
 
 pub struct Source {
     pub file: Option<PathBuf>,
+    /// What followed `host serve`, for a successor.
+    pub line: Vec<OsString>,
     /// As they were given, without what follows `--`.
     flags: Vec<OsString>,
     /// What follows `--`.
@@ -28,7 +30,7 @@ const OF_ONE_POOL: [&str; 3] = ["plugin", "listen", "listen-per-worker"];
 impl Source {
     /// `line` is what follows `host serve`, `matches` what clap made of it.
     pub fn new(line: Vec<OsString>, matches: &ArgMatches) -> Source {
-        let mut flags = line;
+        let mut flags = line.clone();
         let args = match flags.iter().position(|word| word == "--") {
             Some(at) => flags.split_off(at).split_off(1),
             None => Vec::new(),
@@ -36,13 +38,13 @@ impl Source {
         let given =
             |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
         let given = matches.ids().filter(given).map(|id| id.as_str().replace('_', "-")).collect();
-        Source { file: matches.get_one("config").cloned(), flags, args, given }
+        Source { file: matches.get_one("config").cloned(), line, flags, args, given }
     }
 
     /// Only a file, as `host check` reads it.
     pub fn of_file(file: PathBuf) -> Source {
         let flags = vec!["--config".into(), file.clone().into()];
-        Source { file: Some(file), flags, args: Vec::new(), given: vec!["config".into()] }
+        Source { file: Some(file), line: Vec::new(), flags, args: Vec::new(), given: vec!["config".into()] }
     }
 
     /// What flags and file say now.

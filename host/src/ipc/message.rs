@@ -1,9 +1,12 @@
 //! Every message between the primary and its children. What comes *from* a child is untrusted.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::ListenSpec;
+use crate::primary::Address;
 use crate::resolver::policy::Grant;
 use crate::worker::settings::Settings;
 
@@ -63,6 +66,34 @@ pub enum FromCompiler {
     /// Descriptor: the artifact in a memfd, for the primary to seal.
     Done,
     Failed(String),
+}
+
+/// From a primary to the one that takes its place.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToHeir {
+    /// First message.
+    Estate {
+        /// Name and path of the control socket.
+        socket: Option<(String, PathBuf)>,
+        /// The last worker id.
+        worker: u32,
+        /// The generation each pool serves.
+        generations: Vec<(String, u64)>,
+    },
+    /// Descriptor: a listener of this pool.
+    Listener { pool: String, spec: ListenSpec, address: Address, unlink: Option<PathBuf> },
+    /// Descriptor: the listener of `--metrics`.
+    Metrics,
+    /// That was everything there is until you serve.
+    Complete,
+    /// Descriptor: a connection between two requests.
+    Connection { pool: String, ends: Ends, read: Vec<u8> },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromHeir {
+    /// Every pool has its workers, and the listeners are being accepted from.
+    Serving,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

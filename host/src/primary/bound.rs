@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 
 use super::balance::Policy;
 use super::listen::{self, Listener};
+use super::takeover::Estate;
 use crate::config::PoolConfig;
 
 pub struct Bound {
@@ -13,16 +14,25 @@ pub struct Bound {
 }
 
 impl Bound {
-    pub fn open(config: &PoolConfig) -> Result<Bound> {
+    /// What a predecessor has left is taken first.
+    pub fn open(config: &PoolConfig, mut estate: Option<&mut Estate>) -> Result<Bound> {
         let reuse = config.balance == Policy::ReusePort;
-        let open = |spec| listen::open(spec, config.backlog, reuse);
-        let first: Vec<Listener> = config.listen.iter().map(open).collect::<Result<_>>()?;
+        let mut open = |spec| {
+            match estate.as_mut().and_then(|estate| estate.listener(&config.name, spec)) {
+                Some(listener) => Ok(listener),
+                None => listen::open(spec, config.backlog, reuse),
+            }
+        };
+        let first: Vec<Listener> = config.listen.iter().map(&mut open).collect::<Result<_>>()?;
+        let further = estate.map(|estate| estate.rest(&config.name)).unwrap_or_default();
         if !reuse {
             return Ok(Bound { common: first, per_seat: Vec::new() });
         }
         let mut per_seat = vec![first];
+        // The other seats' of the predecessor: closed, they would reset what they have queued.
+        per_seat[0].extend(further);
         while per_seat.len() < config.workers {
-            let next = another_seat(&per_seat[0], config)?;
+            let next = another_seat(&per_seat[0][..config.listen.len()], config)?;
             per_seat.push(next);
         }
         Ok(Bound { common: Vec::new(), per_seat })

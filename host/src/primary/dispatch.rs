@@ -15,7 +15,7 @@ const WAITING: usize = 64;
 impl Pool {
     /// Gives a connection to the worker the policy picks, or keeps it until one can take it.
     pub fn dispatch(&mut self, connection: Accepted) {
-        let mut connection = connection;
+        let Some(mut connection) = self.pass_to_heir(connection) else { return };
         while let Some(id) = self.pick(&connection) {
             let number = ConnectionId(self.next_connection);
             let Some(worker) = self.workers.get_mut(&id) else {

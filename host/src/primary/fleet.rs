@@ -1,19 +1,24 @@
 //! All pools of one host: routes what happens to the pool it happened in, and what is wished for to
 //! those it is meant for.
 
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::access_log::AccessLog;
-use super::control::Wanted;
+use super::control::{Orders, Socket, Wanted};
+use super::handover::{Heir, Progress};
 use super::listen::Accepted;
 use super::output::Output;
 use super::pool::{Phase, Pool};
 use super::scale::{Operation, Reply};
 use super::signals::Wish;
-use super::{Event, PoolId, WorkerId};
+use super::takeover::Estate;
+use super::{Event, PoolId, WorkerId, metrics};
 use crate::config::{Config, Source};
 use crate::control::protocol::{Order, Target};
 
@@ -26,6 +31,14 @@ pub struct Fleet {
     /// What was last read from it.
     pub config: Config,
     name: String,
+    pub socket: Option<Socket>,
+    /// What a predecessor left, until it knows that we serve.
+    pub estate: Option<Estate>,
+    pub heir: Option<Heir>,
+    pub to_heir: mpsc::UnboundedSender<Progress>,
+    /// A copy to hand on.
+    pub metrics: Option<OwnedFd>,
+    metrics_task: Option<JoinHandle<()>>,
     access_log: Option<Rc<AccessLog>>,
     stopping: bool,
 }
@@ -37,6 +50,7 @@ impl Fleet {
         name: String,
         output: Output,
         access_log: Option<Rc<AccessLog>>,
+        to_heir: mpsc::UnboundedSender<Progress>,
     ) -> Fleet {
         Fleet {
             pools: Vec::new(),
@@ -45,6 +59,12 @@ impl Fleet {
             source,
             config,
             name,
+            socket: None,
+            estate: None,
+            heir: None,
+            to_heir,
+            metrics: None,
+            metrics_task: None,
             access_log,
             stopping: false,
         }
@@ -61,6 +81,11 @@ impl Fleet {
 
     pub fn is_stopped(&self) -> bool {
         self.pools.iter().all(Pool::is_stopped)
+    }
+
+    /// Every worker is gone, but not yet all that a successor is to get.
+    pub fn only_hands_over(&self) -> bool {
+        self.stopping && self.pools.iter().all(|pool| pool.workers.is_empty())
     }
 
     pub fn fulfil(&mut self, wish: Wish) {
@@ -95,7 +120,7 @@ impl Fleet {
                 let _ = reply.send(Ok(format!("{} stops", self.name)));
                 if now { self.stop_now() } else { self.fulfil(Wish::Stop) }
             }
-            Order::Upgrade { .. } => drop(reply.send(Err("not possible yet".into()))),
+            Order::Upgrade { binary } => self.upgrade(&binary, reply),
             Order::Status | Order::Events | Order::Logs { .. } => {}
         }
     }
@@ -109,6 +134,32 @@ impl Fleet {
     pub fn stop_now(&mut self) {
         self.stopping = true;
         self.pools.iter_mut().for_each(|pool| pool.kill("told to stop now"));
+    }
+
+    pub fn serve_metrics(
+        &mut self,
+        listener: std::net::TcpListener,
+        orders: &Orders,
+    ) -> Result<()> {
+        let address = listener.local_addr().context("address of metrics")?;
+        self.metrics = Some(listener.try_clone().context("duplicate listener")?.into());
+        let listener = tokio::net::TcpListener::from_std(listener).context("watch metrics")?;
+        let task = tokio::task::spawn_local(metrics::serve(listener, orders.clone()));
+        self.metrics_task = Some(task);
+        self.output.log(&format!("metrics on http://{address}/metrics"));
+        Ok(())
+    }
+
+    pub fn stop_metrics(&mut self) {
+        self.metrics = None;
+        if let Some(task) = self.metrics_task.take() {
+            task.abort();
+        }
+    }
+
+    /// Another process has taken over; only draining is left.
+    pub fn retire(&mut self) {
+        self.stopping = true;
     }
 
     fn scale_all(&mut self, target: Target) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::Interest;
 
@@ -40,7 +41,7 @@ impl Listener {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Address {
     Tcp(SocketAddr),
     Unix(PathBuf),
@@ -61,6 +62,23 @@ impl Address {
             Address::Tcp(address) => Some(*address),
             Address::Unix(_) => None,
         }
+    }
+}
+
+impl Listener {
+    /// One that another process opened.
+    pub fn inherited(fd: OwnedFd, address: Address, unlink: Option<PathBuf>) -> Listener {
+        Listener { fd, address, unlink }
+    }
+
+    /// The socket file we made, if any.
+    pub fn made(&self) -> Option<&PathBuf> {
+        self.unlink.as_ref()
+    }
+
+    /// The socket file we made, which from now on is another's to remove.
+    pub fn disown(&mut self) -> Option<PathBuf> {
+        self.unlink.take()
     }
 }
 

@@ -11,11 +11,14 @@ mod child;
 mod compile;
 mod control;
 mod dispatch;
+mod exposition;
 mod fleet;
 mod generation;
+mod handover;
 mod health;
 mod lifecycle;
 mod listen;
+mod metrics;
 mod news;
 mod outbound;
 mod output;
@@ -24,15 +27,18 @@ mod recycle;
 mod reload;
 mod reread;
 mod scale;
+mod service;
 mod signals;
 mod status;
 mod stop;
+mod takeover;
 mod user;
 mod watch;
 mod workers;
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -49,9 +55,15 @@ use child::End;
 use compile::Compiler;
 use fleet::Fleet;
 use generation::Generation;
+use listen::Accepted;
 use news::News;
 use output::{Output, Writer};
 use pool::{Links, Pool};
+use service::Service;
+use takeover::Estate;
+
+pub use listen::Address;
+pub use takeover::TAKE_OVER;
 
 /// Accepted connections that may wait for the loop.
 const ACCEPTED: usize = 64;
@@ -123,15 +135,20 @@ async fn run(config: Config, source: Source, output: Output) -> Result<()> {
     // Before anything can fail half-way: from here on a signal is an orderly end.
     let mut wishes = signals::listen()?;
     let max_held = raise_descriptor_limit();
-    let bound: Vec<Bound> = config.pools.iter().map(Bound::open).collect::<Result<_>>()?;
-    let mut socket = open_control(&config, &output)?;
+    let mut estate = takeover::receive().await?;
+    let bound = config.pools.iter().map(|pool| Bound::open(pool, estate.as_mut()));
+    let bound: Vec<Bound> = bound.collect::<Result<_>>()?;
+    let mut socket = open_control(&config, estate.as_ref(), &output)?;
+    let metrics = open_metrics(&config, estate.as_mut())?;
     let user = user::become_user(config.user.as_deref(), config.group.as_deref())?;
     sys::set_title("host: primary");
     let access_log = config.access_log.as_ref().map(|log| AccessLog::open(log, &output));
     let access_log = access_log.transpose()?.map(Rc::new);
     let compiler = Rc::new(Compiler { cache: cache(&config, &output), output: output.clone() });
-    let (queue, mut happened) = mpsc::unbounded_channel();
-    let (accepted, mut arrivals) = mpsc::channel(ACCEPTED);
+    let (queue, happened) = mpsc::unbounded_channel();
+    let (accepted, arrivals) = mpsc::channel(ACCEPTED);
+    let (orders, wanted) = control::orders();
+    let (to_heir, heir) = mpsc::unbounded_channel();
     let shared = Links {
         output: output.clone(),
         compiler: compiler.clone(),
@@ -142,43 +159,108 @@ async fn run(config: Config, source: Source, output: Output) -> Result<()> {
         max_held,
     };
     let name = socket.as_ref().map_or(&config.name, |socket| &socket.name).clone();
-    let (orders, mut wanted) = control::orders();
     let reach = control::Reach { orders, news: shared.news.clone(), output: output.clone() };
-    if let Some(socket) = &mut socket {
-        socket.give_to(user);
-        tokio::task::spawn_local(control::serve(socket.take_listener()?, reach.clone()));
-    }
     let pools = config.pools.clone();
-    let mut fleet = Fleet::new(config, source, name, output.clone(), access_log.clone());
+    let mut fleet = Fleet::new(config, source, name, output.clone(), access_log.clone(), to_heir);
     for (pool, bound) in pools.into_iter().zip(bound) {
         let artifact = tokio::select! {
             artifact = compiler.artifact(&pool.plugin) => artifact?,
             _ = wishes.recv() => return Ok(()),
         };
         let links = shared.of(PoolId(fleet.pools.len()), &pool.name);
-        let first = Generation::new(1, pool, artifact)?;
+        let number = estate.as_ref().map_or(0, |estate| estate.generation(&pool.name)) + 1;
+        let first = Generation::new(number, pool, artifact)?;
         fleet.pools.push(Pool::new(first, bound, access_log.clone(), links));
     }
-    fleet.start()?;
-    while !fleet.is_stopped() {
-        tokio::select! {
-            biased;
-            Some(wish) = wishes.recv() => fleet.fulfil(wish),
-            Some((pool, event)) = happened.recv() => fleet.react(pool, event)?,
-            Some((pool, connection)) = arrivals.recv() => fleet.dispatch(pool, connection),
-            Some(wanted) = wanted.recv() => fleet.obey(wanted),
-        }
+    if let Some(estate) = &estate {
+        shared.numbers.set(estate.worker);
     }
+    if let Some(listener) = metrics {
+        fleet.serve_metrics(listener, &reach.orders)?;
+    }
+    if let Some(socket) = &mut socket {
+        socket.give_to(user);
+        tokio::task::spawn_local(control::serve(socket.take_listener()?, reach));
+    }
+    fleet.socket = socket;
+    fleet.estate = estate;
+    fleet.start()?;
+    let mut queues = Queues { wishes, happened, arrivals, wanted, heir };
+    queues.follow(&mut fleet).await?;
     drop(fleet);
     if let Some(log) = access_log.and_then(Rc::into_inner) {
         log.finish().await;
     }
     output.log("stopped");
+    tokio::time::sleep(LAST_ANSWERS).await;
     Ok(())
 }
 
+/// What clients of the control socket have been told may take this long to leave.
+const LAST_ANSWERS: Duration = Duration::from_millis(2);
+
+/// Everything the event loop hears of, the most urgent first.
+struct Queues {
+    wishes: mpsc::UnboundedReceiver<signals::Wish>,
+    happened: mpsc::UnboundedReceiver<(PoolId, Event)>,
+    heir: mpsc::UnboundedReceiver<handover::Progress>,
+    arrivals: mpsc::Receiver<(PoolId, Accepted)>,
+    wanted: mpsc::Receiver<control::Wanted>,
+}
+
+impl Queues {
+    async fn follow(&mut self, fleet: &mut Fleet) -> Result<()> {
+        let mut service = Service::new();
+        let mut heartbeat = service.heartbeat();
+        while !fleet.is_stopped() {
+            tokio::select! {
+                biased;
+                Some(wish) = self.wishes.recv() => fleet.fulfil(wish),
+                Some((pool, event)) = self.happened.recv() => fleet.react(pool, event)?,
+                Some(progress) = self.heir.recv() => fleet.heir_progress(progress),
+                Some((pool, connection)) = self.arrivals.recv() => fleet.dispatch(pool, connection),
+                Some(wanted) = self.wanted.recv() => fleet.obey(wanted),
+                _ = next(&mut heartbeat) => service.beat(),
+                // Nothing tells when the last connection has left for a successor.
+                _ = tokio::time::sleep(LAST_ANSWERS), if fleet.only_hands_over() => {}
+            }
+            fleet.tell_predecessor()?;
+            service.follow(fleet);
+        }
+        Ok(())
+    }
+}
+
+async fn next(ticks: &mut Option<tokio::time::Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn open_metrics(
+    config: &Config,
+    estate: Option<&mut Estate>,
+) -> Result<Option<std::net::TcpListener>> {
+    let Some(address) = config.metrics else { return Ok(None) };
+    let inherited = estate.and_then(|estate| estate.metrics.take());
+    let inherited = inherited.filter(|listener| listener.local_addr().ok() == Some(address));
+    match inherited {
+        Some(listener) => Ok(Some(listener)),
+        None => metrics::bind(address).map(Some),
+    }
+}
+
 /// A host nobody can talk to still serves, unless somebody asked for just this socket or name.
-fn open_control(config: &Config, output: &Output) -> Result<Option<control::Socket>> {
+fn open_control(
+    config: &Config,
+    estate: Option<&Estate>,
+    output: &Output,
+) -> Result<Option<control::Socket>> {
+    if let Some(estate) = estate {
+        // Its owner still answers there; it is replaced when we serve.
+        return estate.socket.clone().map(|(name, path)| control::Socket::later(name, path)).transpose();
+    }
     match control::Socket::open(config) {
         Err(error) if config.control == Control::Usual && !config.name_given => {
             output.log(&format!("no control socket: {error:#}"));

@@ -26,6 +26,8 @@ use super::status::Tally;
 use super::workers::{Start, State, Worker};
 use super::{Events, PoolId, WorkerId};
 use crate::config::PoolConfig;
+use crate::ipc::channel::Channel;
+use crate::ipc::message::{FromHeir, ToHeir};
 
 #[derive(Default)]
 pub struct Seat {
@@ -91,6 +93,8 @@ pub struct Pool {
     pub gate: watch::Sender<bool>,
     pub resolver: Option<Resolver>,
     pub operations: Operations,
+    /// Another primary that has taken over: connections go to it.
+    pub heir: Option<Rc<Channel<ToHeir, FromHeir>>>,
     pub tally: Tally,
     /// Looks after `--max-requests` and `--max-worker-memory`.
     pub inspector: Option<JoinHandle<()>>,
@@ -127,6 +131,7 @@ impl Pool {
             gate: watch::Sender::new(false),
             resolver: None,
             operations: Operations::default(),
+            heir: None,
             tally: Tally::default(),
             inspector: None,
             recycle_after: None,

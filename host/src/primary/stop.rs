@@ -23,8 +23,22 @@ impl Pool {
             self.accept_rest();
         }
         self.close_listeners();
+        self.drain_all(false);
+    }
+
+    /// The listeners live on in another process, and so do idle connections.
+    pub fn stop_towards_heir(&mut self) {
+        self.links.news.tell(What::Stopping);
+        self.phase = Phase::Stopping;
+        self.gate.send_replace(false);
+        self.acceptors.drain(..).for_each(|task| task.abort());
+        self.close_listeners();
+        self.drain_all(true);
+    }
+
+    fn drain_all(&mut self, hand_back: bool) {
         let all: Vec<WorkerId> = self.workers.keys().copied().collect();
-        all.into_iter().for_each(|id| self.drain(id, false));
+        all.into_iter().for_each(|id| self.drain(id, hand_back));
     }
 
     /// What the kernel has completed for us would be reset with its listener.
@@ -62,6 +76,6 @@ impl Pool {
     }
 
     pub fn is_stopped(&self) -> bool {
-        self.phase == Phase::Stopping && self.workers.is_empty()
+        self.phase == Phase::Stopping && self.workers.is_empty() && self.is_handed_over()
     }
 }

@@ -14,6 +14,8 @@ use crate::control::place;
 pub struct Socket {
     pub name: String,
     path: PathBuf,
+    /// Where it is to be once it may.
+    place: Option<PathBuf>,
     /// Device and inode: a successor may have put its own file there.
     file: (u64, u64),
     listener: Option<UnixListener>,
@@ -46,19 +48,28 @@ impl Socket {
         bail!("a host named {} is running already", config.name)
     }
 
-    /// Takes the place of a socket whose host is about to end.
-    pub fn replace(name: String, path: PathBuf) -> Result<Socket> {
-        let temporary = path.with_extension(format!("{}.new", std::process::id()));
+    /// One that takes the place of another host's when `move_in` is called.
+    pub fn later(name: String, path: PathBuf) -> Result<Socket> {
+        let temporary = temporary(&path);
         let bound = bind(&temporary)?.context("the name is taken")?;
-        std::fs::rename(&temporary, &path)
-            .with_context(|| format!("put {} in place", path.display()))?;
-        Socket::new(name, path, bound)
+        let mut socket = Socket::new(name, temporary, bound)?;
+        socket.place = Some(path);
+        Ok(socket)
+    }
+
+    /// From now on who asks for the name finds us.
+    pub fn move_in(&mut self) -> Result<()> {
+        let Some(place) = self.place.take() else { return Ok(()) };
+        std::fs::rename(&self.path, &place)
+            .with_context(|| format!("put {} in place", place.display()))?;
+        self.path = place;
+        Ok(())
     }
 
     fn new(name: String, path: PathBuf, listener: UnixListener) -> Result<Socket> {
         let meta = std::fs::symlink_metadata(&path).context("stat control socket")?;
         let file = (meta.dev(), meta.ino());
-        Ok(Socket { name, path, file, listener: Some(listener) })
+        Ok(Socket { name, path, place: None, file, listener: Some(listener) })
     }
 
     pub fn path(&self) -> &Path {
@@ -85,6 +96,10 @@ impl Drop for Socket {
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    path.with_extension(format!("{}.new", std::process::id()))
 }
 
 /// `None` if somebody answers there already. A file nobody answers at is replaced.
