@@ -196,7 +196,10 @@ mod tests {
         let near = error("\nwokers = 2");
         assert_eq!(near, "host.toml:2: unknown key `wokers`; the nearest is `workers`");
         let inside = error("[pool.a]\nplugin = 'a'\nlisen = ':1'");
-        assert!(inside.contains("host.toml:3: pool a: unknown key `lisen`; the nearest is `listen`"), "{inside}");
+        assert!(
+            inside.contains("host.toml:3: pool a: unknown key `lisen`; the nearest is `listen`"),
+            "{inside}"
+        );
         assert!(error("[pool.a]\nuser = 'me'").contains("`user` concerns the whole host"));
         assert!(error("watch = 'yes'").contains("write true or false"));
         assert!(error("workers = [1]").contains("`workers`: give one value"));

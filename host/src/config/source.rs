@@ -33,9 +33,8 @@ impl Source {
             Some(at) => flags.split_off(at).split_off(1),
             None => Vec::new(),
         };
-        let given = |id: &&clap::Id| {
-            matches.value_source(id.as_str()) == Some(ValueSource::CommandLine)
-        };
+        let given =
+            |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
         let given = matches.ids().filter(given).map(|id| id.as_str().replace('_', "-")).collect();
         Source { file: matches.get_one("config").cloned(), flags, args, given }
     }

@@ -35,7 +35,8 @@ pub struct Client {
 /// The host of this name or at this path; without either, the only one there is.
 pub fn find(name: Option<&str>, path: Option<&Path>) -> Result<Client> {
     if let Some(path) = path {
-        return connect(path).with_context(|| NoHost(format!("no host answers at {}", path.display())));
+        return connect(path)
+            .with_context(|| NoHost(format!("no host answers at {}", path.display())));
     }
     let directory = place::directory();
     if let Some(name) = name {
@@ -78,13 +79,18 @@ fn connect(path: &Path) -> Result<Client> {
 
 impl Client {
     /// Sends an order and reads the answer's first line; `patience` is for the answer.
-    pub fn ask<T: DeserializeOwned>(&mut self, order: Order, patience: Option<Duration>) -> Result<T> {
+    pub fn ask<T: DeserializeOwned>(
+        &mut self,
+        order: Order,
+        patience: Option<Duration>,
+    ) -> Result<T> {
         let mut line = serde_json::to_vec(&Ask { v: VERSION, order }).context("write order")?;
         line.push(b'\n');
         let stream = self.stream.get_mut();
         stream.set_read_timeout(patience).context("set time-out")?;
         stream.write_all(&line).context("send order")?;
-        let line = self.line().context("read answer")?.context("the host ended without answering")?;
+        let line =
+            self.line().context("read answer")?.context("the host ended without answering")?;
         let answer: Answer = serde_json::from_str(&line).context("read answer")?;
         ensure!(answer.v == VERSION, "the host speaks version {} of the protocol", answer.v);
         match answer.outcome {

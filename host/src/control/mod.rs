@@ -58,7 +58,9 @@ fn dispatch(command: cli::Remote) -> Result<()> {
         Remote::Scale { which, pool, to, format } => {
             tell(&which, format, Order::Scale { pool, to: target(&to)? })
         }
-        Remote::Restart { which, worker, format } => tell(&which, format, Order::Restart { worker }),
+        Remote::Restart { which, worker, format } => {
+            tell(&which, format, Order::Restart { worker })
+        }
         Remote::Stop { which, now, format } => stop(&which, now, format),
         Remote::Events { which, format } => events(&which, format),
         Remote::Logs { which, follow, worker, format } => logs(&which, follow, worker, format),

@@ -5,9 +5,11 @@ use serde_json::Value;
 use super::protocol::{PoolStatus, Status, WorkerStatus};
 
 pub fn hosts(all: &[Status]) -> Vec<String> {
-    let mut rows = vec![["NAME", "PID", "VERSION", "UP", "POOLS", "WORKERS", "REQUESTS", "LISTEN"]
-        .map(str::to_owned)
-        .to_vec()];
+    let mut rows = vec![
+        ["NAME", "PID", "VERSION", "UP", "POOLS", "WORKERS", "REQUESTS", "LISTEN"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     for host in all {
         let listen: Vec<&str> =
             host.pools.iter().flat_map(|pool| &pool.listen).map(String::as_str).collect();
@@ -61,8 +63,8 @@ pub fn heading(pool: &PoolStatus) -> String {
 /// A header row and one for each worker.
 pub fn workers(pool: &PoolStatus) -> Vec<Vec<String>> {
     let titles = [
-        "ID", "PID", "SEAT", "GEN", "STATE", "UP", "CONN", "REQ", "2xx", "4xx", "5xx", "P50", "P99",
-        "INST", "GUEST", "RSS", "RESTARTS",
+        "ID", "PID", "SEAT", "GEN", "STATE", "UP", "CONN", "REQ", "2xx", "4xx", "5xx", "P50",
+        "P99", "INST", "GUEST", "RSS", "RESTARTS",
     ];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
     rows.extend(pool.workers.iter().map(worker));

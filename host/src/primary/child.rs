@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::output::{Output, Stream};
 use crate::ipc::channel::{self, Channel};
+use crate::sandbox::{namespaces, probe};
 use crate::sys::{self, Spawn};
 
 /// How a child ended.
@@ -45,6 +46,7 @@ pub fn start<Out: Serialize, In: DeserializeOwned>(
     prefix: &str,
     output: &Output,
 ) -> Result<Child<Out, In>> {
+    let walls = probe::decided()?.for_child(role);
     let (ours, theirs) = channel::pair()?;
     let null = File::open("/dev/null").context("open /dev/null")?;
     let (out_reader, out_writer) = pipe()?;
@@ -56,7 +58,9 @@ pub fn start<Out: Serialize, In: DeserializeOwned>(
         stdout: out_writer.as_fd(),
         stderr: err_writer.as_fd(),
         channel: theirs.as_fd(),
-        namespaces: 0,
+        walls: &walls.encode(),
+        namespaces: namespaces::flags(&walls),
+        ids: namespaces::id_maps(&walls).as_ref(),
     })?;
     let relay = |pipe, stream| {
         tokio::task::spawn_local(output.clone().relay(pipe, stream, prefix.to_owned()))

@@ -15,6 +15,7 @@ use super::status;
 use super::workers::State;
 use super::{Event, WorkerId};
 use crate::ipc::message::{FromWorker, ToWorker};
+use crate::sandbox::probe;
 
 impl Pool {
     /// A message from a worker. An error ends the host: the first generation could not start.
@@ -67,6 +68,9 @@ impl Pool {
             1 => "1 worker".to_owned(),
             n => format!("{n} workers"),
         };
+        if let Some(sandbox) = probe::untold_summary() {
+            self.log(&sandbox);
+        }
         let (places, generation) = (self.places(), self.current.number);
         self.log(&format!("serving {places} with {workers}, generation {generation}"));
     }

@@ -41,6 +41,7 @@ use tokio::task::LocalSet;
 
 use crate::config::{Config, Control, Source};
 use crate::ipc::message::FromWorker;
+use crate::sandbox::probe;
 use crate::sys;
 use access_log::AccessLog;
 use bound::Bound;
@@ -127,6 +128,8 @@ async fn run(config: Config, source: Source, output: Output) -> Result<()> {
     let bound: Vec<Bound> = config.pools.iter().map(Bound::open).collect::<Result<_>>()?;
     let user = user::become_user(config.user.as_deref(), config.group.as_deref())?;
     sys::set_title("host: primary");
+    // The walls depend on who we are by now; said once everything serves.
+    probe::decide(config.insecure).context("sandbox")?;
     let access_log = config.access_log.as_ref().map(|log| AccessLog::open(log, &output));
     let access_log = access_log.transpose()?.map(Rc::new);
     let compiler = Rc::new(Compiler { cache: cache(&config, &output), output: output.clone() });

@@ -18,21 +18,52 @@ const KEPT: usize = 1024;
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum What {
     /// A worker process was started.
-    Fork { worker: WorkerId, pid: i32, generation: u64 },
+    Fork {
+        worker: WorkerId,
+        pid: i32,
+        generation: u64,
+    },
     /// It has loaded the plugin.
-    Online { worker: WorkerId },
+    Online {
+        worker: WorkerId,
+    },
     /// It gets connections from now on.
-    Listening { worker: WorkerId },
+    Listening {
+        worker: WorkerId,
+    },
     /// Its channel is closed: it will take nothing more.
-    Disconnect { worker: WorkerId },
-    Exit { worker: WorkerId, code: Option<i32>, signal: Option<String> },
+    Disconnect {
+        worker: WorkerId,
+    },
+    Exit {
+        worker: WorkerId,
+        code: Option<i32>,
+        signal: Option<String>,
+    },
     /// It keeps dying early and is restarted ever more slowly.
-    CrashLoop { worker: WorkerId, deaths: u32 },
-    ReloadStarted { generation: u64 },
-    ReloadDone { generation: u64, ms: u64 },
-    ReloadFailed { generation: u64, why: String },
-    RolledBack { from: u64, to: u64 },
-    Scaled { from: usize, to: usize },
+    CrashLoop {
+        worker: WorkerId,
+        deaths: u32,
+    },
+    ReloadStarted {
+        generation: u64,
+    },
+    ReloadDone {
+        generation: u64,
+        ms: u64,
+    },
+    ReloadFailed {
+        generation: u64,
+        why: String,
+    },
+    RolledBack {
+        from: u64,
+        to: u64,
+    },
+    Scaled {
+        from: usize,
+        to: usize,
+    },
     Stopping,
 }
 

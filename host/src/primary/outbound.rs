@@ -6,10 +6,10 @@ use std::rc::Rc;
 use anyhow::Result;
 use nix::sys::signal::Signal;
 
-use super::{Event, Events};
 use super::child::{self, Child};
 use super::output::Output;
 use super::workers::Worker;
+use super::{Event, Events};
 use crate::ipc::channel::{self, Channel};
 use crate::ipc::message::{ToResolver, ToWorker};
 use crate::resolver::policy::Grant;
@@ -21,11 +21,7 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    pub fn start(
-        grants: &[Grant],
-        output: &Output,
-        events: &Events,
-    ) -> Result<Resolver> {
+    pub fn start(grants: &[Grant], output: &Output, events: &Events) -> Result<Resolver> {
         let child: Child<ToResolver, ()> =
             child::start("resolver", "host: resolver", "[resolver] ", output)?;
         child.channel.post(&ToResolver::Grants(grants.to_vec()), vec![])?;

@@ -69,7 +69,8 @@ impl Output {
             }
             let _ = done.send(());
         })?;
-        let recent = Recent { lines: RefCell::default(), followers: broadcast::Sender::new(RECENT) };
+        let recent =
+            Recent { lines: RefCell::default(), followers: broadcast::Sender::new(RECENT) };
         Ok((Output { lines, recent: Rc::new(recent) }, Writer(thread, finished)))
     }
 

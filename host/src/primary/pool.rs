@@ -2,8 +2,8 @@
 //! beside it and takes the seat when it is ready, whether the worker died, is replaced, or belongs
 //! to an older generation.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -17,8 +17,8 @@ use super::bound::Bound;
 use super::compile::Compiler;
 use super::generation::Generation;
 use super::listen::{Accepted, Acceptor, Listener};
-use super::outbound::Resolver;
 use super::news::{News, What};
+use super::outbound::Resolver;
 use super::output::Output;
 use super::reload::Reloads;
 use super::scale::Operations;

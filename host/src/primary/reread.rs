@@ -72,7 +72,10 @@ impl Fleet {
                 None => anyhow::bail!("no pool {name}; there is {}", names.join(", ")),
             },
             None if several && wanted.plugin.is_some() => {
-                anyhow::bail!("there are several pools: {}; choose one with --pool", names.join(", "))
+                anyhow::bail!(
+                    "there are several pools: {}; choose one with --pool",
+                    names.join(", ")
+                )
             }
             None => Ok((0..names.len()).collect()),
         }

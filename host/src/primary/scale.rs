@@ -159,7 +159,8 @@ impl Pool {
     }
 
     fn restart(&mut self, id: WorkerId) -> Result<(Vec<usize>, String)> {
-        let worker = self.workers.get(&id).with_context(|| format!("worker {id}: no such worker"))?;
+        let worker =
+            self.workers.get(&id).with_context(|| format!("worker {id}: no such worker"))?;
         let seat = worker.seat;
         let place = self.seats.get(seat).filter(|place| place.worker == Some(id));
         let place = place.with_context(|| format!("worker {id}: it is starting or ending"))?;

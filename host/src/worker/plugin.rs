@@ -74,7 +74,10 @@ impl Plugin {
         // tokio's own yield lets the network be polled before the plugin runs again; waking at once
         // would let it run dozens of turns before that.
         store.epoch_deadline_callback(|_| {
-            Ok(UpdateDeadline::YieldCustom(super::epoch::TICKS_PER_TURN, Box::pin(tokio::task::yield_now())))
+            Ok(UpdateDeadline::YieldCustom(
+                super::epoch::TICKS_PER_TURN,
+                Box::pin(tokio::task::yield_now()),
+            ))
         });
         store
     }

@@ -134,7 +134,8 @@ pub async fn respond(
         return Err(Failure::BodyTooLarge);
     }
     let (parts, body) = answer?.into_parts();
-    let mut streaming = Streaming { run, body, read: Vec::new(), left: content_length(&parts.headers) };
+    let mut streaming =
+        Streaming { run, body, read: Vec::new(), left: content_length(&parts.headers) };
     let source = match streaming.run.is_some() {
         true if bodiless => {
             streaming.let_run();

@@ -278,7 +278,9 @@ impl Streaming {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             // The body of an instance that trapped looks complete; the client must not think so.
-            Poll::Ready(None) if self.guard.lost_its_instance() => Poll::Ready(Some(Err(Error::HttpResponseIncomplete))),
+            Poll::Ready(None) if self.guard.lost_its_instance() => {
+                Poll::Ready(Some(Err(Error::HttpResponseIncomplete)))
+            }
             Poll::Ready(frame) => {
                 self.deadline.restart();
                 Poll::Ready(frame)

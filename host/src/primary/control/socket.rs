@@ -28,7 +28,8 @@ impl Socket {
         let directory = match &config.control {
             Control::Off => return Ok(None),
             Control::At(path) => {
-                let bound = bind(path)?.with_context(|| format!("{}: a host runs there", path.display()))?;
+                let bound = bind(path)?
+                    .with_context(|| format!("{}: a host runs there", path.display()))?;
                 return Ok(Some(Socket::new(config.name.clone(), path.clone(), bound)?));
             }
             Control::Usual => place::directory(),
