@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches};
+use sandbox::Walls;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -87,9 +88,9 @@ pub fn line(error: &anyhow::Error) -> String {
 fn child(role: &str, walls: &str) -> ExitCode {
     let result = match role {
         sandbox::probe::ROLE => sandbox::probe::run(walls),
-        "compiler" => compiler::run(),
+        "compiler" => Walls::decode(walls).and_then(compiler::run),
         "resolver" => resolver::run(),
-        "worker" => worker::run(),
+        "worker" => Walls::decode(walls).and_then(worker::run),
         _ => return ExitCode::from(2),
     };
     match result {

@@ -24,6 +24,24 @@ pub enum End {
     Signal(i32),
 }
 
+impl End {
+    /// The first process of a pid namespace notes the signal that ends it, and exits instead.
+    pub fn unmasked(self, noted: u64) -> End {
+        match self {
+            End::Code(code) if noted > 0 && code as u64 == 128 + noted => End::Signal(noted as i32),
+            end => end,
+        }
+    }
+
+    /// The same for a child that has no place to note it, and uses no such codes of its own.
+    pub fn unmasked_by_code(self) -> End {
+        match self {
+            End::Code(code @ 129..192) => End::Signal(code - 128),
+            end => end,
+        }
+    }
+}
+
 impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -41,6 +41,11 @@ impl Pool {
 
     fn ready(&mut self, id: WorkerId) -> Result<()> {
         let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
+        if let Err(error) = worker.verify() {
+            worker.failure = Some(format!("its sandbox is not what it should be: {error:#}"));
+            worker.kill(Signal::SIGKILL);
+            return Ok(());
+        }
         worker.state = State::Ready;
         let seat = worker.seat;
         self.links.news.tell(What::Online { worker: id });

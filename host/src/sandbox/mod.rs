@@ -77,7 +77,7 @@ pub fn enter(role: Role, walls: Walls, grants: &[Grant<'_>]) -> Result<Entered> 
         nix::unistd::fchdir(&own_descriptors).context("enter own descriptors")?;
     }
     drop(own_descriptors);
-    seccomp::install_first(role)?;
+    seccomp::install_first(role, files)?;
     let in_force = selfcheck::from_inside(walls, landlock)?;
     Ok(Entered { role, walls, files, in_force, by_path })
 }

@@ -92,6 +92,9 @@ static DIED_BY: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
 /// its `abort` ends as SIGSEGV. So it notes the number where the primary looks, and exits with the
 /// code a shell would report. Faults need no help: they kill such a process, too.
 pub fn note_fatal_signals(at: &'static AtomicU64) -> Result<()> {
+    if nix::unistd::getpid().as_raw() != 1 {
+        return Ok(());
+    }
     DIED_BY.store(std::ptr::from_ref(at).cast_mut(), Relaxed);
     use Signal::*;
     let handler = SigHandler::Handler(on_fatal_signal);

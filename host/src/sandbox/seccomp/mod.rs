@@ -33,11 +33,12 @@ impl Files {
     }
 }
 
-pub fn install_first(role: Role) -> Result<()> {
+pub fn install_first(role: Role, files: Files) -> Result<()> {
     // Both stages filter every later call, so the first must also pass all that the second does.
-    let lists: &[&[Rule]] = match role {
-        Role::Worker => &[rules::SERVE, rules::LOAD, rules::FILES],
-        Role::Compiler => &[rules::COMPILE],
+    let lists: &[&[Rule]] = match (role, files) {
+        (Role::Worker, Files::None) => &[rules::SERVE, rules::LOAD],
+        (Role::Worker, _) => &[rules::SERVE, rules::LOAD, rules::FILES],
+        (Role::Compiler, _) => &[rules::COMPILE],
     };
     for (error, calls) in rules::REFUSED {
         apply(&refusing(*error, calls)?).context("refuse system calls")?;
