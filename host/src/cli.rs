@@ -146,6 +146,12 @@ pub enum Local {
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
     },
+    /// Say what protects the host on this machine, and what would protect it better
+    Doctor {
+        /// List the system calls each sandboxed process may make, with the reason for each
+        #[arg(long)]
+        system_calls: bool,
+    },
     /// Print completions for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -210,6 +216,9 @@ pub struct HostFlags {
     /// Become this group once every address is bound (name or number)
     #[arg(long, value_name = "GROUP")]
     pub group: Option<String>,
+    /// Run plugins without any sandbox. Whoever escapes WebAssembly then has all that this user has
+    #[arg(long)]
+    pub insecure_no_sandbox: bool,
     /// Log each request: `combined` or `json`, to stdout or to a file
     #[arg(long, value_name = "FORMAT[:FILE]")]
     pub access_log: Option<String>,

@@ -2,29 +2,39 @@
 //! primary believes none of what it says beyond "here is a memfd".
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{FromCompiler, ToCompiler};
+use crate::sandbox::{self, Role, Walls};
 use crate::{engine, sys};
 
 const WASM_MAGIC: &[u8; 4] = b"\0asm";
 /// The layer field of the header: 0 is a core module, 1 a component.
 const COMPONENT_LAYER: [u8; 2] = [1, 0];
 
-pub fn run() -> Result<()> {
+pub fn run(walls: Walls) -> Result<()> {
+    sandbox::fds::only_the_declared()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let channel: Channel<FromCompiler, ToCompiler> =
             Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?;
         let (_, fds) = channel.recv().await?.context("primary is gone")?;
-        match compile(fds) {
+        match walled_in(walls).and_then(|()| compile(fds)) {
             Ok(artifact) => channel.post(&FromCompiler::Done, vec![artifact])?,
             Err(error) => channel.post(&FromCompiler::Failed(format!("{error:#}")), vec![])?,
         }
         channel.flush().await
     })
+}
+
+fn walled_in(walls: Walls) -> Result<()> {
+    static DIED_BY: AtomicU64 = AtomicU64::new(0);
+    sys::walls::note_fatal_signals(&DIED_BY)?;
+    sandbox::seal(sandbox::enter(Role::Compiler, walls, &[])?)?;
+    Ok(())
 }
 
 fn compile(mut fds: Vec<OwnedFd>) -> Result<OwnedFd> {

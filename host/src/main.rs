@@ -4,10 +4,12 @@ mod cli;
 mod compiler;
 mod config;
 mod control;
+mod doctor;
 mod engine;
 mod ipc;
 mod primary;
 mod resolver;
+mod sandbox;
 mod scoreboard;
 mod sys;
 mod worker;
@@ -16,15 +18,16 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches};
+use sandbox::Walls;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
-    if let Some((title, role)) = sys::role_argument(&args) {
+    if let Some((title, role, walls)) = sys::role_arguments(&args) {
         sys::set_title(title);
-        return child(role);
+        return child(role, walls);
     }
     match run() {
         Ok(code) => code,
@@ -56,6 +59,7 @@ fn run() -> Result<ExitCode> {
 fn local(command: cli::Local) -> Result<()> {
     match command {
         cli::Local::Check { .. } | cli::Local::Compile { .. } => anyhow::bail!("not yet"),
+        cli::Local::Doctor { system_calls } => doctor::run(system_calls),
         cli::Local::Completions { shell } => {
             let mut out = std::io::stdout();
             clap_complete::generate(shell, &mut cli::Cli::command(), "host", &mut out);
@@ -81,11 +85,12 @@ pub fn line(error: &anyhow::Error) -> String {
 }
 
 /// A child role: its errors travel over its channel, and to its log.
-fn child(role: &str) -> ExitCode {
+fn child(role: &str, walls: &str) -> ExitCode {
     let result = match role {
-        "compiler" => compiler::run(),
+        sandbox::probe::ROLE => sandbox::probe::run(walls),
+        "compiler" => Walls::decode(walls).and_then(compiler::run),
         "resolver" => resolver::run(),
-        "worker" => worker::run(),
+        "worker" => Walls::decode(walls).and_then(worker::run),
         _ => return ExitCode::from(2),
     };
     match result {

@@ -31,6 +31,8 @@ pub struct Slot {
     pub traps: AtomicU64,
     pub messages_sent: AtomicU64,
     pub messages_received: AtomicU64,
+    /// The signal this worker is dying of, where its exit code alone would not tell.
+    pub died_by: AtomicU64,
 }
 
 impl Slot {
@@ -79,6 +81,12 @@ impl Scoreboard {
     pub fn map(fd: &impl AsFd) -> Result<Scoreboard> {
         let map = SharedMap::new(fd.as_fd()).context("map scoreboard")?;
         Ok(Scoreboard(std::sync::Arc::new(map)))
+    }
+
+    /// In a worker, whose pid namespace changes how the kernel ends it: notes signals here.
+    pub fn note_death(&self) -> Result<()> {
+        let kept: &'static Scoreboard = Box::leak(Box::new(self.clone()));
+        sys::walls::note_fatal_signals(&kept.died_by)
     }
 
     /// A slot nobody else sees, for tests.

@@ -69,15 +69,7 @@ impl Server {
         let (stdout, stderr) = (Log::default(), Log::default());
         stdout.follow(child.stdout.take().unwrap());
         stderr.follow(child.stderr.take().unwrap());
-        Server {
-            child,
-            stdout,
-            stderr,
-            urls: Vec::new(),
-            ended: None,
-            seen: Vec::new(),
-            runtime,
-        }
+        Server { child, stdout, stderr, urls: Vec::new(), ended: None, seen: Vec::new(), runtime }
     }
 
     /// Waits for the ready line of a generation and reads the addresses from it.

@@ -37,6 +37,8 @@ pub struct Config {
     pub user: Option<String>,
     pub group: Option<String>,
     pub access_log: Option<AccessLog>,
+    /// Start children without any sandbox.
+    pub insecure: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,6 +163,7 @@ impl Config {
             user: flags.user,
             group: flags.group,
             access_log: flags.access_log.as_deref().map(access_log).transpose()?,
+            insecure: flags.insecure_no_sandbox,
         })
     }
 }

@@ -44,7 +44,13 @@ impl Source {
     /// Only a file, as `host check` reads it.
     pub fn of_file(file: PathBuf) -> Source {
         let flags = vec!["--config".into(), file.clone().into()];
-        Source { file: Some(file), line: Vec::new(), flags, args: Vec::new(), given: vec!["config".into()] }
+        Source {
+            file: Some(file),
+            line: Vec::new(),
+            flags,
+            args: Vec::new(),
+            given: vec!["config".into()],
+        }
     }
 
     /// What flags and file say now.

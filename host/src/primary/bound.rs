@@ -17,12 +17,11 @@ impl Bound {
     /// What a predecessor has left is taken first.
     pub fn open(config: &PoolConfig, mut estate: Option<&mut Estate>) -> Result<Bound> {
         let reuse = config.balance == Policy::ReusePort;
-        let mut open = |spec| {
-            match estate.as_mut().and_then(|estate| estate.listener(&config.name, spec)) {
+        let mut open =
+            |spec| match estate.as_mut().and_then(|estate| estate.listener(&config.name, spec)) {
                 Some(listener) => Ok(listener),
                 None => listen::open(spec, config.backlog, reuse),
-            }
-        };
+            };
         let first: Vec<Listener> = config.listen.iter().map(&mut open).collect::<Result<_>>()?;
         let further = estate.map(|estate| estate.rest(&config.name)).unwrap_or_default();
         if !reuse {

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::output::{Output, Stream};
 use crate::ipc::channel::{self, Channel};
+use crate::sandbox::{namespaces, probe};
 use crate::sys::{self, Spawn};
 
 /// How a child ended.
@@ -21,6 +22,24 @@ use crate::sys::{self, Spawn};
 pub enum End {
     Code(i32),
     Signal(i32),
+}
+
+impl End {
+    /// The first process of a pid namespace notes the signal that ends it, and exits instead.
+    pub fn unmasked(self, noted: u64) -> End {
+        match self {
+            End::Code(code) if noted > 0 && code as u64 == 128 + noted => End::Signal(noted as i32),
+            end => end,
+        }
+    }
+
+    /// The same for a child that has no place to note it, and uses no such codes of its own.
+    pub fn unmasked_by_code(self) -> End {
+        match self {
+            End::Code(code @ 129..192) => End::Signal(code - 128),
+            end => end,
+        }
+    }
 }
 
 impl std::fmt::Display for End {
@@ -45,6 +64,7 @@ pub fn start<Out: Serialize, In: DeserializeOwned>(
     prefix: &str,
     output: &Output,
 ) -> Result<Child<Out, In>> {
+    let walls = probe::decided()?.for_child(role);
     let (ours, theirs) = channel::pair()?;
     let null = File::open("/dev/null").context("open /dev/null")?;
     let (out_reader, out_writer) = pipe()?;
@@ -56,7 +76,9 @@ pub fn start<Out: Serialize, In: DeserializeOwned>(
         stdout: out_writer.as_fd(),
         stderr: err_writer.as_fd(),
         channel: theirs.as_fd(),
-        namespaces: 0,
+        walls: &walls.encode(),
+        namespaces: namespaces::flags(&walls),
+        ids: namespaces::id_maps(&walls).as_ref(),
     })?;
     let relay = |pipe, stream| {
         tokio::task::spawn_local(output.clone().relay(pipe, stream, prefix.to_owned()))

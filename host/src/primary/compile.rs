@@ -76,7 +76,7 @@ impl Compiler {
         if !matches!(answer, Ok(Ok(None))) {
             child.process.kill(Signal::SIGKILL);
         }
-        let end = child::wait(&child.process.pidfd).await?;
+        let end = child::wait(&child.process.pidfd).await?.unmasked_by_code();
         match answer.with_context(|| format!("not done within {}s", DEADLINE.as_secs()))?? {
             Some((FromCompiler::Done, mut fds)) => {
                 let artifact = fds.pop().context("compiler sent no artifact")?;

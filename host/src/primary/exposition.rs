@@ -104,7 +104,11 @@ fn requests(page: &mut Page, pools: &[PoolStatus]) {
 }
 
 fn latency(page: &mut Page, pools: &[PoolStatus]) {
-    page.family("host_request_duration_seconds", "histogram", "From a request's head to its answer's.");
+    page.family(
+        "host_request_duration_seconds",
+        "histogram",
+        "From a request's head to its answer's.",
+    );
     for (plugin, worker, counters) in each(pools) {
         let mut seen = 0u64;
         let mut bounds = LATENCY_BOUNDS_US.iter().map(|bound| (*bound as f64 / 1e6).to_string());

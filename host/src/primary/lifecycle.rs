@@ -15,6 +15,7 @@ use super::status;
 use super::workers::State;
 use super::{Event, WorkerId};
 use crate::ipc::message::{FromWorker, ToWorker};
+use crate::sandbox::probe;
 
 impl Pool {
     /// A message from a worker. An error ends the host: the first generation could not start.
@@ -44,6 +45,11 @@ impl Pool {
 
     fn ready(&mut self, id: WorkerId) -> Result<()> {
         let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
+        if let Err(error) = worker.verify() {
+            worker.failure = Some(format!("its sandbox is not what it should be: {error:#}"));
+            worker.kill(Signal::SIGKILL);
+            return Ok(());
+        }
         worker.state = State::Ready;
         let seat = worker.seat;
         self.links.news.tell(What::Online { worker: id });
@@ -71,6 +77,9 @@ impl Pool {
             1 => "1 worker".to_owned(),
             n => format!("{n} workers"),
         };
+        if let Some(sandbox) = probe::untold_summary() {
+            self.log(&sandbox);
+        }
         let (places, generation) = (self.places(), self.current.number);
         self.log(&format!("serving {places} with {workers}, generation {generation}"));
     }

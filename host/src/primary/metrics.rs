@@ -81,10 +81,9 @@ async fn answer(
         status.pools.iter().filter(|pool| !pool.accepts).map(|pool| &pool.name[..]).collect();
     Ok(match request.uri().path() {
         "/metrics" => reply(StatusCode::OK, exposition::render(&status)),
-        "/readyz" if !waiting.is_empty() => reply(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("not serving: {}\n", waiting.join(", ")),
-        ),
+        "/readyz" if !waiting.is_empty() => {
+            reply(StatusCode::SERVICE_UNAVAILABLE, format!("not serving: {}\n", waiting.join(", ")))
+        }
         _ => reply(StatusCode::OK, "ok\n".into()),
     })
 }

@@ -47,6 +47,7 @@ use tokio::task::LocalSet;
 
 use crate::config::{Config, Control, Source};
 use crate::ipc::message::FromWorker;
+use crate::sandbox::probe;
 use crate::sys;
 use access_log::AccessLog;
 use bound::Bound;
@@ -142,6 +143,8 @@ async fn run(config: Config, source: Source, output: Output) -> Result<()> {
     let metrics = open_metrics(&config, estate.as_mut())?;
     let user = user::become_user(config.user.as_deref(), config.group.as_deref())?;
     sys::set_title("host: primary");
+    // The walls depend on who we are by now; said once everything serves.
+    probe::decide(config.insecure).context("sandbox")?;
     let access_log = config.access_log.as_ref().map(|log| AccessLog::open(log, &output));
     let access_log = access_log.transpose()?.map(Rc::new);
     let compiler = Rc::new(Compiler { cache: cache(&config, &output), output: output.clone() });
@@ -259,7 +262,11 @@ fn open_control(
 ) -> Result<Option<control::Socket>> {
     if let Some(estate) = estate {
         // Its owner still answers there; it is replaced when we serve.
-        return estate.socket.clone().map(|(name, path)| control::Socket::later(name, path)).transpose();
+        return estate
+            .socket
+            .clone()
+            .map(|(name, path)| control::Socket::later(name, path))
+            .transpose();
     }
     match control::Socket::open(config) {
         Err(error) if config.control == Control::Usual && !config.name_given => {

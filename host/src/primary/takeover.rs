@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::PoolId;
 use super::fleet::Fleet;
 use super::listen::{Accepted, Listener};
 use super::pool::Phase;
-use super::PoolId;
 use crate::config::ListenSpec;
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{FromHeir, ToHeir};

@@ -11,7 +11,8 @@ pub fn become_user(user: Option<&str>, group: Option<&str>) -> Result<Option<Uid
         None => user.as_ref().and_then(|(_, primary)| *primary),
     };
     // A successor is started by one who has given root up already.
-    if !Uid::effective().is_root() && user.as_ref().is_some_and(|(uid, _)| *uid == Uid::effective()) {
+    if !Uid::effective().is_root() && user.as_ref().is_some_and(|(uid, _)| *uid == Uid::effective())
+    {
         return Ok(None);
     }
     if let Some(gid) = group {

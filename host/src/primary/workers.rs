@@ -18,8 +18,8 @@ use super::{Event, Events, WorkerId};
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{ConnectionId, Ends, FromWorker, ToWorker};
 use crate::scoreboard::Scoreboard;
-use crate::sys;
 use crate::worker::settings::Settings;
+use crate::{sandbox, sys};
 
 /// A worker that has closed its channel has this long to be gone.
 const LAST_BREATH: Duration = Duration::from_secs(2);
@@ -110,7 +110,7 @@ impl Worker {
         ready_timeout: Duration,
     ) {
         let (id, channel, process) = (self.id, self.channel.clone(), self.process.clone());
-        let late = events.clone();
+        let (late, scoreboard) = (events.clone(), self.scoreboard.clone());
         tokio::task::spawn_local(async move {
             let frames = async {
                 loop {
@@ -144,7 +144,8 @@ impl Worker {
                 }
             };
             let _ = tokio::time::timeout(LAST_WORDS, words).await;
-            let _ = events.send(Event::Exited(id, end.unwrap_or(End::Code(-1))));
+            let end = end.unwrap_or(End::Code(-1)).unmasked(scoreboard.died_by.load(Relaxed));
+            let _ = events.send(Event::Exited(id, end));
         });
         tokio::task::spawn_local(async move {
             tokio::time::sleep(ready_timeout).await;
@@ -207,6 +208,11 @@ impl Worker {
 
     pub fn kill(&self, signal: Signal) {
         self.process.kill(signal);
+    }
+
+    /// Whether the kernel says of it what it says of itself by being ready.
+    pub fn verify(&self) -> Result<()> {
+        sandbox::selfcheck::verify(self.pid(), sandbox::probe::decided()?)
     }
 
     pub fn pid(&self) -> i32 {

@@ -2,8 +2,8 @@
 //! milliseconds while plugin code runs, and sleeps in the kernel when none does: an idle worker
 //! makes no wake-ups.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::{Arc, Barrier};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -34,10 +34,14 @@ impl Epoch {
             thread: std::sync::OnceLock::new(),
         });
         let (engine, theirs) = (engine.weak(), shared.clone());
+        // A thread on its way up makes system calls that are forbidden once the worker is sealed.
+        let up = Arc::new(Barrier::new(2));
+        let its_up = up.clone();
         let thread = thread::Builder::new()
             .name("epoch".into())
             .stack_size(64 << 10)
             .spawn(move || {
+                its_up.wait();
                 while let Some(engine) = engine.upgrade() {
                     theirs.tick_until_quiet(&engine);
                     drop(engine);
@@ -45,6 +49,7 @@ impl Epoch {
                 }
             })
             .context("start the epoch thread")?;
+        up.wait();
         shared.thread.set(thread.thread().clone()).expect("set once");
         Ok(Epoch(shared))
     }

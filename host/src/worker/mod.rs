@@ -20,7 +20,7 @@ mod ticket;
 mod wasi02;
 mod wasi03;
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +29,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{FromWorker, ToWorker};
+use crate::sandbox::{Grant, Role, Walls};
 use crate::scoreboard::Scoreboard;
-use crate::{engine, sys};
+use crate::{engine, sandbox, sys};
 use access_log::AccessLog;
 use connector::ResolverLine;
 use context::Worker;
@@ -46,7 +47,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 type ToPrimary = Channel<FromWorker, ToWorker>;
 
-pub fn run() -> Result<()> {
+pub fn run(walls: Walls) -> Result<()> {
+    sandbox::fds::only_the_declared()?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build_local(Default::default())?;
     runtime.block_on(async {
@@ -57,7 +59,7 @@ pub fn run() -> Result<()> {
             None => return Ok(()),
         };
         let line = ResolverLine::default();
-        match start(settings, fds, &line).await {
+        match start(walls, settings, fds, &line).await {
             Ok(worker) => {
                 channel.post(&FromWorker::Ready, vec![])?;
                 control::follow(channel, worker, line).await
@@ -78,11 +80,19 @@ pub fn run() -> Result<()> {
 }
 
 /// The list of what a worker does before it is ready.
-async fn start(settings: Settings, fds: Vec<OwnedFd>, line: &ResolverLine) -> Result<Rc<Worker>> {
+async fn start(
+    walls: Walls,
+    settings: Settings,
+    fds: Vec<OwnedFd>,
+    line: &ResolverLine,
+) -> Result<Rc<Worker>> {
     let given = Given::sort(&settings, fds)?;
     let dirs = Preopens::open(&settings.dirs, &given.dirs)?;
     let artifact = sys::FileMap::sealed(&given.artifact)?;
     let scoreboard = Scoreboard::map(&given.scoreboard)?;
+    scoreboard.note_death()?;
+    // From here on bytes are read that a hijacked compiler could have chosen.
+    let entered = sandbox::enter(Role::Worker, walls, &grants(&settings, &given.dirs))?;
     let limits = EngineLimits { max_instances: settings.limits.max_instances };
     let engine = engine::for_artifact(&artifact, &limits).context(BadArtifact)?;
     let (stdout, stderr) = (printed_to(1)?, printed_to(2)?);
@@ -90,10 +100,12 @@ async fn start(settings: Settings, fds: Vec<OwnedFd>, line: &ResolverLine) -> Re
     let streams = (stdout, stderr.clone());
     let template =
         Template::new(&settings, dirs, outbound.map(Arc::new), streams, scoreboard.clone());
-    // By path, so that all workers share the pages.
-    let path = format!("/proc/self/fd/{}", given.artifact.as_raw_fd());
-    let plugin = Plugin::load(&engine, Artifact::File(path.into()), template, &|_| Ok(()));
-    let plugin = plugin.await;
+    // By path, all workers share the pages.
+    let from = match entered.artifact_path(&given.artifact) {
+        Some(path) => Artifact::File(path),
+        None => Artifact::Bytes(&artifact),
+    };
+    let plugin = Plugin::load(&engine, from, template, &|_| Ok(())).await;
     // What a plugin said before it failed belongs before the failure.
     if plugin.is_err() {
         stderr.flush(LAST_WORDS).await;
@@ -102,7 +114,14 @@ async fn start(settings: Settings, fds: Vec<OwnedFd>, line: &ResolverLine) -> Re
         (Some(format), Some(fd)) => Some(AccessLog::new(fd, format)?),
         _ => None,
     };
-    Worker::new(settings, plugin?, scoreboard, stderr, log)
+    let worker = Worker::new(settings, plugin?, scoreboard, stderr, log)?;
+    sandbox::seal(entered)?;
+    Ok(worker)
+}
+
+fn grants<'a>(settings: &Settings, dirs: &'a [OwnedFd]) -> Vec<Grant<'a>> {
+    let both = settings.dirs.iter().zip(dirs);
+    both.map(|(dir, fd)| Grant { fd: fd.as_fd(), read_only: dir.read_only }).collect()
 }
 
 /// The descriptors of the set-up message by their meaning.

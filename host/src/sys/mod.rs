@@ -2,6 +2,9 @@
 //! pages, descriptors over sockets, process titles. All `unsafe` of the program lives here and in
 //! the one call that loads an artifact.
 
+mod spawn;
+pub mod walls;
+
 use std::ffi::CString;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -15,6 +18,8 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
     sendmsg, socketpair,
 };
+
+pub use spawn::{Child, IdMaps, Spawn, spawn};
 
 pub const PAGE: usize = 4096;
 /// The descriptor a child finds its control channel on.
@@ -201,104 +206,6 @@ pub fn adopt_fd(fd: RawFd) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A child process: its pidfd stays valid however often the pid is reused.
-pub struct Child {
-    pub pid: nix::unistd::Pid,
-    pub pidfd: OwnedFd,
-}
-
-impl Child {
-    pub fn kill(&self, signal: nix::sys::signal::Signal) {
-        let (fd, signal) = (self.pidfd.as_raw_fd(), signal as i32);
-        // SAFETY: a plain system call on a descriptor we own.
-        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, 0, 0) };
-    }
-}
-
-/// What `spawn` gives the child: title and role as arguments, descriptors 0–3, nothing else.
-pub struct Spawn<'a> {
-    pub title: &'a str,
-    pub role: &'a str,
-    pub stdin: BorrowedFd<'a>,
-    pub stdout: BorrowedFd<'a>,
-    pub stderr: BorrowedFd<'a>,
-    pub channel: BorrowedFd<'a>,
-    /// Extra clone flags: the namespaces the child starts in.
-    pub namespaces: u64,
-}
-
-/// Room `set_title` finds in a child's argument area.
-const TITLE_ROOM: usize = 128;
-
-/// clone + exec of this very binary, with an empty environment and a parent-death signal.
-pub fn spawn(what: &Spawn<'_>) -> Result<Child> {
-    let title = CString::new(format!("{:<TITLE_ROOM$}", what.title)).context("title of child")?;
-    let role = CString::new(what.role).context("role of child")?;
-    let argv = [title.as_ptr(), role.as_ptr(), std::ptr::null()];
-    let envp = [std::ptr::null()];
-    let wanted = [what.stdin, what.stdout, what.stderr, what.channel].map(|fd| fd.as_raw_fd());
-    // Above every target number, so that placing one cannot overwrite another.
-    let parked = wanted.iter().map(|fd| park(*fd)).collect::<Result<Vec<OwnedFd>>>()?;
-    let sources: [RawFd; 4] = std::array::from_fn(|i| parked[i].as_raw_fd());
-    let mut pidfd: RawFd = -1;
-    let mut args = clone_args(what.namespaces, &mut pidfd);
-    let size = size_of_val(&args);
-    // SAFETY: a fork-like clone (no shared memory); the child makes only the async-signal-safe
-    // calls of `exec_child` on values prepared above, then execs or exits.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &mut args, size) };
-    match pid {
-        -1 => Err(Errno::last()).context("clone"),
-        0 => exec_child(&sources, &argv, &envp),
-        pid => Ok(Child {
-            pid: nix::unistd::Pid::from_raw(pid as i32),
-            // SAFETY: CLONE_PIDFD stored a descriptor that is ours alone.
-            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
-        }),
-    }
-}
-
-fn clone_args(namespaces: u64, pidfd: &mut RawFd) -> libc::clone_args {
-    // SAFETY: all-zero is the documented default of every field.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = libc::CLONE_PIDFD as u64 | namespaces;
-    args.pidfd = pidfd as *mut RawFd as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
-    args
-}
-
-fn park(fd: RawFd) -> Result<OwnedFd> {
-    // SAFETY: borrowed for the duplication only; the caller holds it open.
-    let copy = fcntl(unsafe { BorrowedFd::borrow_raw(fd) }, FcntlArg::F_DUPFD_CLOEXEC(64))
-        .context("duplicate descriptor for child")?;
-    // SAFETY: F_DUPFD has just made it for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
-}
-
-fn exec_child(
-    sources: &[RawFd; 4],
-    argv: &[*const libc::c_char; 3],
-    envp: &[*const libc::c_char; 1],
-) -> ! {
-    // SAFETY: async-signal-safe calls only, on memory prepared before the clone.
-    unsafe {
-        for (target, source) in sources.iter().enumerate() {
-            libc::dup2(*source, target as i32);
-        }
-        libc::syscall(libc::SYS_close_range, CHANNEL_FD + 1, libc::c_uint::MAX, 0);
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        // The primary blocks or ignores nothing that a child should not meet in its default state.
-        for signal in 1..=31 {
-            libc::signal(signal, libc::SIG_DFL);
-        }
-        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
-        let mut empty: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut empty);
-        libc::sigprocmask(libc::SIG_SETMASK, &empty, std::ptr::null_mut());
-        libc::execve(c"/proc/self/exe".as_ptr(), argv.as_ptr(), envp.as_ptr());
-        libc::_exit(127)
-    }
-}
-
 /// Overwrites this process's argument area, which is what `ps` shows, and its short name.
 pub fn set_title(title: &str) {
     let Some((start, length)) = argument_area() else {
@@ -336,11 +243,11 @@ fn argument_area() -> Option<(usize, usize)> {
     })
 }
 
-/// Whether this process was started as a child: its title and its role.
-pub fn role_argument(args: &[std::ffi::OsString]) -> Option<(&str, &str)> {
+/// Whether this process was started as a child: its title, its role and its walls.
+pub fn role_arguments(args: &[std::ffi::OsString]) -> Option<(&str, &str, &str)> {
     match args {
-        [title, role] if title.to_str()?.starts_with("host: ") => {
-            Some((title.to_str()?.trim_end(), role.to_str()?))
+        [title, role, walls] if title.to_str()?.starts_with("host: ") => {
+            Some((title.to_str()?.trim_end(), role.to_str()?, walls.to_str()?))
         }
         _ => None,
     }
@@ -404,4 +311,11 @@ pub fn drop_all_packets(listener: &impl AsFd) -> std::io::Result<()> {
         )
     };
     if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// A number the caller knows to be open for as long as it uses this.
+pub fn borrow(fd: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: used for the fixed numbers of standard streams and channel, which a child holds for
+    // its whole life.
+    unsafe { BorrowedFd::borrow_raw(fd) }
 }

@@ -1,0 +1,71 @@
+//! `host doctor`: what is in force on this machine, why anything is missing, what to do about it.
+
+use anyhow::Result;
+
+use crate::sandbox::probe::{self, Found};
+use crate::sandbox::seccomp::rules;
+
+pub fn run(system_calls: bool) -> Result<()> {
+    if system_calls {
+        print_system_calls();
+        return Ok(());
+    }
+    let found = probe::probe()?;
+    println!("{}", found.summary());
+    for advice in advice(&found) {
+        println!("  - {advice}");
+    }
+    Ok(())
+}
+
+fn advice(found: &Found) -> Vec<&'static str> {
+    let mut advice = Vec::new();
+    if !found.walls.user {
+        advice.push(
+            "user namespaces: raise user.max_user_namespaces; on Debian set \
+             kernel.unprivileged_userns_clone=1; on Ubuntu set \
+             kernel.apparmor_restrict_unprivileged_userns=0 or give host an AppArmor profile; in a \
+             container allow unshare and clone in its seccomp profile",
+        );
+    }
+    if !found.walls.mount {
+        advice.push(
+            "mount namespace: needs user namespaces or CAP_SYS_ADMIN, and a root that is not the \
+             initial ramdisk",
+        );
+    }
+    if found.in_force.landlock == 0 {
+        advice.push("Landlock: boot with `landlock` in the lsm= list, or take Linux 5.13 or later");
+    } else if found.in_force.landlock < 6 {
+        advice.push("Landlock: Linux 6.12 or later guards signals and abstract sockets as well");
+    }
+    if !found.in_force.no_new_code {
+        advice.push("memory-deny-write-execute: take Linux 6.3 or later");
+    }
+    if found.walls.uid.is_none() {
+        advice.push(
+            "user: host is not root, so its workers share its user id; what that user may read, \
+             only Landlock and namespaces keep from them",
+        );
+    }
+    advice
+}
+
+fn print_system_calls() {
+    for (title, list) in [
+        ("a worker, while it serves", rules::SERVE),
+        ("besides, while it loads its artifact", rules::LOAD),
+        ("besides, where --dir is given", rules::FILES),
+        ("the compiler", rules::COMPILE),
+    ] {
+        println!("{title}:");
+        for rule in list {
+            let some = if rule.when.is_empty() { "" } else { " (some arguments)" };
+            println!("  {:>4}{some}: {}", rule.call, rule.why);
+        }
+    }
+    println!("answered with an error:");
+    for (call, why) in rules::REFUSED.iter().flat_map(|(_, calls)| *calls) {
+        println!("  {call:>4}: {why}");
+    }
+}

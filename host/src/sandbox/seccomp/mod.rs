@@ -1,0 +1,109 @@
+//! System call filters, in two stages: the first while an artifact is loaded, the second for good.
+//! A call that is on no list kills the process; the few that a library may try and live without
+//! get an error. `rules` holds the lists, with a reason beside every rule.
+
+pub mod rules;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+use super::{Grant, Role};
+use rules::{Arg, Rule};
+
+/// What a worker may do with paths beneath granted directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    None,
+    ReadOnly,
+    Writable,
+}
+
+impl Files {
+    pub fn for_grants(grants: &[Grant<'_>]) -> Files {
+        match grants {
+            [] => Files::None,
+            some if some.iter().all(|grant| grant.read_only) => Files::ReadOnly,
+            _ => Files::Writable,
+        }
+    }
+}
+
+pub fn install_first(role: Role, files: Files) -> Result<()> {
+    // Both stages filter every later call, so the first must also pass all that the second does.
+    let lists: &[&[Rule]] = match (role, files) {
+        (Role::Worker, Files::None) => &[rules::SERVE, rules::LOAD],
+        (Role::Worker, _) => &[rules::SERVE, rules::LOAD, rules::FILES],
+        (Role::Compiler, _) => &[rules::COMPILE],
+    };
+    for (error, calls) in rules::REFUSED {
+        apply(&refusing(*error, calls)?).context("refuse system calls")?;
+    }
+    apply(&allowing(lists)?).context("filter system calls")
+}
+
+/// Binds the threads that run by now as well.
+pub fn install_second(files: Files) -> Result<()> {
+    let lists: &[&[Rule]] = match files {
+        Files::None => &[rules::SERVE],
+        Files::ReadOnly | Files::Writable => &[rules::SERVE, rules::FILES],
+    };
+    let filter = allowing(lists)?;
+    seccompiler::apply_filter_all_threads(&filter).context("filter system calls of all threads")
+}
+
+fn apply(filter: &BpfProgram) -> Result<()> {
+    Ok(seccompiler::apply_filter(filter)?)
+}
+
+/// Kills the process for every call that no rule of these lists allows. Calls the `REFUSED` lists
+/// answer have to pass here to meet their error.
+pub fn allowing(lists: &[&[Rule]]) -> Result<BpfProgram> {
+    let mut calls: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    let all = || lists.iter().copied().flatten();
+    for rule in all() {
+        let alternatives = calls.entry(rule.call).or_default();
+        for conditions in rule.when {
+            let conditions = conditions.iter().map(condition).collect::<Result<_>>()?;
+            alternatives.push(SeccompRule::new(conditions)?);
+        }
+    }
+    // No condition at all is what the library takes for "any arguments".
+    let refused = rules::REFUSED.iter().flat_map(|(_, calls)| calls.iter().map(|(call, _)| *call));
+    let unconditional = all().filter(|rule| rule.when.is_empty()).map(|rule| rule.call);
+    calls.extend(unconditional.chain(refused).map(|call| (call, Vec::new())));
+    program(calls, SeccompAction::KillProcess, SeccompAction::Allow)
+}
+
+fn refusing(error: i32, calls: &[(i64, &str)]) -> Result<BpfProgram> {
+    let calls = calls.iter().map(|(call, _)| (*call, vec![])).collect();
+    program(calls, SeccompAction::Allow, SeccompAction::Errno(error as u32))
+}
+
+fn program(
+    calls: BTreeMap<i64, Vec<SeccompRule>>,
+    otherwise: SeccompAction,
+    matching: SeccompAction,
+) -> Result<BpfProgram> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
+    Ok(SeccompFilter::new(calls, otherwise, matching, arch)?.try_into()?)
+}
+
+fn condition(arg: &Arg) -> Result<SeccompCondition> {
+    use SeccompCmpArgLen::{Dword, Qword};
+    use SeccompCmpOp::{Eq, MaskedEq};
+    let condition = match *arg {
+        Arg::Is(index, value) => SeccompCondition::new(index, Dword, Eq, value),
+        Arg::Null(index) => SeccompCondition::new(index, Qword, Eq, 0),
+        Arg::Bits(index, mask, value) => SeccompCondition::new(index, Qword, MaskedEq(mask), value),
+        Arg::OwnPid(index) => {
+            let own = nix::unistd::getpid().as_raw() as u64;
+            SeccompCondition::new(index, Dword, Eq, own)
+        }
+    };
+    Ok(condition?)
+}
