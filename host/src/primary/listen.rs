@@ -68,7 +68,7 @@ impl Address {
 impl Listener {
     /// One that another process opened.
     pub fn inherited(fd: OwnedFd, address: Address, unlink: Option<PathBuf>) -> Listener {
-        Listener { fd, address, unlink }
+        Listener { fd, address, unlink, inherited: false }
     }
 
     /// The socket file we made, if any.
