@@ -64,13 +64,17 @@ impl IdMaps {
 /// Room `set_title` finds in a child's argument area.
 const TITLE_ROOM: usize = 128;
 
-/// clone + exec of this very binary, with an empty environment and a parent-death signal.
+/// All of a child's environment: tells the allocator not to look for NUMA nodes under /sys, which it
+/// would do at some later allocation, behind the walls.
+const ONE_NUMA_NODE: &std::ffi::CStr = c"MIMALLOC_USE_NUMA_NODES=1";
+
+/// clone + exec of this very binary, with no environment of ours and a parent-death signal.
 pub fn spawn(what: &Spawn<'_>) -> Result<Child> {
     let title = CString::new(format!("{:<TITLE_ROOM$}", what.title)).context("title of child")?;
     let role = CString::new(what.role).context("role of child")?;
     let walls = CString::new(what.walls).context("walls of child")?;
     let argv = [title.as_ptr(), role.as_ptr(), walls.as_ptr(), std::ptr::null()];
-    let envp = [std::ptr::null()];
+    let envp = [ONE_NUMA_NODE.as_ptr(), std::ptr::null()];
     let wanted = [what.stdin, what.stdout, what.stderr, what.channel].map(|fd| fd.as_raw_fd());
     // Above every target number, so that placing one cannot overwrite another.
     let parked = wanted.iter().map(|fd| park(*fd)).collect::<Result<Vec<OwnedFd>>>()?;
@@ -123,7 +127,7 @@ fn exec_child(
     sources: &[RawFd; 4],
     (go, ready): (&OwnedFd, &OwnedFd),
     argv: &[*const libc::c_char; 4],
-    envp: &[*const libc::c_char; 1],
+    envp: &[*const libc::c_char; 2],
 ) -> ! {
     // SAFETY: async-signal-safe calls only, on memory prepared before the clone.
     unsafe {
