@@ -63,7 +63,7 @@ impl Fleet {
         tokio::task::spawn_local(async move {
             let answer = tokio::select! {
                 answer = tokio::time::timeout(DEADLINE, waiting.recv()) => answer,
-                Err(error) = waiting.pump() => Ok(Err(error)),
+                Err(error) = waiting.pump(|| ()) => Ok(Err(error)),
             };
             let _ = progress.send(match answer {
                 Ok(Ok(Some((FromHeir::Serving, _)))) => Progress::Serving,
@@ -71,7 +71,7 @@ impl Fleet {
                 Ok(Err(error)) => Progress::Failed(format!("{error:#}")),
                 Err(_) => Progress::Failed(format!("not serving within {DEADLINE:?}")),
             });
-            let _ = waiting.pump().await;
+            let _ = waiting.pump(|| ()).await;
         });
         Ok((channel, process))
     }
