@@ -46,10 +46,6 @@ impl Server {
     }
 
     pub fn launch_command(mut command: Command, args: &[&str]) -> Server {
-        let runtime = Scratch::new();
-        if !command.get_envs().any(|(name, _)| name == "XDG_CACHE_HOME") {
-            command.env("XDG_CACHE_HOME", place::shared_cache());
-        }
         command.arg("serve");
         if !args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
@@ -57,10 +53,26 @@ impl Server {
         if !args.contains(&"--workers") {
             command.args(["--workers", "1"]);
         }
+        Server::spawn(command, args, Stdio::null())
+    }
+
+    /// Only starts it, with these flags and no others.
+    pub fn launch_bare(args: &[&str]) -> Server {
+        let mut command = Command::new(HOST);
+        command.arg("serve");
+        Server::spawn(command, args, Stdio::null())
+    }
+
+    /// Starts a command that is or becomes `host serve`.
+    pub fn spawn(mut command: Command, args: &[&str], stdin: Stdio) -> Server {
+        let runtime = Scratch::new();
+        if !command.get_envs().any(|(name, _)| name == "XDG_CACHE_HOME") {
+            command.env("XDG_CACHE_HOME", place::shared_cache());
+        }
         let mut child = command
             .args(args)
             .env("XDG_RUNTIME_DIR", runtime.path())
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
