@@ -179,7 +179,7 @@ fn a_second_signal_or_sigquit_stops_at_once() {
 fn running_out_of_descriptors_is_survived() {
     // `$0` is the host, `$@` its arguments.
     let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\"", HOST]);
+    shell.args(["-c", "ulimit -n 200 && exec \"$0\" \"$@\"", HOST]);
     let server = Server::start_command(shell, &["--plugin", &plugin("hello"), "--workers", "2"]);
     let flood: Vec<Connection> = (0..400).map(|_| server.connect()).collect();
     drop(flood);
