@@ -20,7 +20,8 @@ serve: host plugins ## build everything and serve the hello plugin
 	exec target/release/host serve --plugin $(PLUGIN) --workers $(WORKERS) --listen $(LISTEN)
 
 test: compiler plugins ## build everything and run all tests
-	cargo test --release --workspace
+	cargo test --release -p host-sdk -p host-sdk-macros
+	cargo test --release
 
 bench: host plugins ## compare with other servers, side by side
 	bench/run
@@ -35,7 +36,8 @@ host: compiler ## build the host
 lint: compiler ## check formatting and run clippy, for host and plugins
 	cargo fmt --check
 	cd plugins && cargo fmt --check
-	cargo clippy --release --workspace --all-targets -- -D warnings
+	cargo clippy --release --all-targets -- -D warnings
+	cargo clippy --release -p host-sdk -p host-sdk-macros --all-targets -- -D warnings
 	cd plugins && cargo clippy --workspace -- -D warnings
 
 fmt: ## format the sources

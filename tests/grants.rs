@@ -110,6 +110,19 @@ fn outgoing_requests_reach_what_is_granted_and_nothing_else() {
 }
 
 #[test]
+fn outgoing_requests_find_granted_names() {
+    let target = Server::serving("hello", &[]);
+    let name = format!("localhost:{}", target.address().port());
+    for fixture in BOTH {
+        let server = Server::serving(fixture, &["--allow-outbound", &name]);
+        let seen = outbound(&server, &format!("http://{name}/"));
+        assert_eq!(seen, json!({ "status": 200, "body": "hello world\n" }), "{fixture}");
+        server.finish();
+    }
+    target.finish();
+}
+
+#[test]
 fn an_outgoing_request_to_nobody_is_an_error_the_plugin_can_read() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for name in BOTH {

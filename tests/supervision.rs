@@ -2,7 +2,8 @@
 
 use crate::support::http::get_request;
 use crate::support::load::{Load, Style};
-use crate::support::{Connection, Server, plugin, process, wait_for};
+use crate::support::place::HOST;
+use crate::support::{Connection, Server, once, plugin, process, wait_for};
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
@@ -172,6 +173,60 @@ fn a_second_signal_or_sigquit_stops_at_once() {
         server.wait_end();
         assert!(start.elapsed() < Duration::from_secs(3), "it took {:?}", start.elapsed());
     }
+}
+
+#[test]
+fn nobody_wakes_up_while_there_is_nothing_to_do() {
+    for name in ["hello", "hello-async"] {
+        let server = start(name, "2", &[]);
+        assert_eq!(server.get("/").text(), "hello world\n");
+        let all: Vec<u32> = server.workers().into_iter().chain([server.pid()]).collect();
+        let count = || all.iter().map(|pid| process::wake_ups(*pid)).collect::<Vec<_>>();
+        // What the request has left behind may first come to rest, instances that idle included.
+        wait_for("two seconds of quiet", || {
+            let before = count();
+            std::thread::sleep(Duration::from_secs(2));
+            (count() == before).then_some(())
+        });
+        server.finish();
+    }
+}
+
+#[test]
+fn running_out_of_descriptors_is_survived() {
+    // `$0` is the host, `$@` its arguments.
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "ulimit -n 200 && exec \"$0\" \"$@\"", HOST]);
+    let server = Server::start_command(shell, &["--plugin", &plugin("hello"), "--workers", "2"]);
+    let flood: Vec<Connection> = (0..400).map(|_| server.connect()).collect();
+    drop(flood);
+    wait_for("service as before", || {
+        let mut connection = Connection::try_open(server.address()).ok()?;
+        connection.try_send(get_request("/")).ok()?;
+        let answer = connection.try_response().ok()??;
+        (answer.text() == "hello world\n").then_some(())
+    });
+    assert!(!process::has_zombies(server.pid()));
+    server.finish();
+}
+
+#[test]
+fn workers_run_as_the_user_that_is_named() {
+    if !nix::unistd::geteuid().is_root() {
+        let flags = ["--plugin", &plugin("hello"), "--user", "root"];
+        once::refused(&flags, &["root"]);
+        return;
+    }
+    let server = start("hello", "2", &["--user", "nobody"]);
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("a user nobody").uid;
+    for pid in server.workers().into_iter().chain([server.pid()]) {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
+        let mut uids = uids.split_whitespace().map(|uid| uid.parse::<u32>().unwrap());
+        assert!(uids.all(|uid| uid == nobody.as_raw()), "{}: {status}", process::title(pid));
+    }
+    assert_eq!(server.get("/").text(), "hello world\n");
+    server.finish();
 }
 
 #[test]

@@ -52,6 +52,17 @@ pub fn signal_group(leader: u32, signal: Signal) {
     let _ = nix::sys::signal::killpg(Pid::from_raw(leader as i32), signal);
 }
 
+/// How often the threads of a process have begun to run after they had waited for something.
+pub fn wake_ups(pid: u32) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a live process");
+    let of_thread = |thread: std::io::Result<std::fs::DirEntry>| {
+        let status = std::fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse::<u64>().ok()
+    };
+    threads.filter_map(of_thread).sum()
+}
+
 /// The most memory a process ever had resident, in KiB.
 pub fn peak_memory_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");

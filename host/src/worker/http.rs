@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -25,6 +25,7 @@ use super::failure::Failure;
 use super::plugin::Handler;
 use super::ticket::Ticket;
 use super::{wasi02, wasi03};
+use crate::ipc::message::Ends;
 
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const H2_STREAMS: u32 = 256;
@@ -154,18 +155,21 @@ fn service(
     Error = Infallible,
     Future = impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<>,
 > + use<> {
-    let (worker, state, peer) = (worker.clone(), conn.state.clone(), conn.ends.peer);
-    service_fn(move |request| handle(worker.clone(), state.clone(), peer, request))
+    let (worker, state, ends) = (worker.clone(), conn.state.clone(), conn.ends.clone());
+    service_fn(move |request| handle(worker.clone(), state.clone(), ends.clone(), request))
 }
 
 async fn handle(
     worker: Rc<Worker>,
     conn: Arc<ConnState>,
-    peer: Option<SocketAddr>,
-    request: Request<Incoming>,
+    ends: Ends,
+    mut request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let mut ticket = Ticket::new(&worker, &conn, peer, &request);
+    let mut ticket = Ticket::new(&worker, &conn, ends.peer, &request);
     let version = request.version();
+    if version == Version::HTTP_10 {
+        name_a_host(request.headers_mut(), ends.local);
+    }
     let result = answer(&worker, &conn, request).await;
     let mut response = result.unwrap_or_else(|failure| {
         worker.report(&failure);
@@ -176,6 +180,15 @@ async fn handle(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|source| ResponseBody::new(source, ticket)))
+}
+
+/// HTTP/1.0 knows no `host`, and plugins expect one: where the client connected to.
+fn name_a_host(headers: &mut HeaderMap, local: Option<SocketAddr>) {
+    if !headers.contains_key(header::HOST) {
+        let host = local.map_or("localhost".to_owned(), |address| address.to_string());
+        let host = HeaderValue::try_from(host).expect("an address is visible ASCII");
+        headers.insert(header::HOST, host);
+    }
 }
 
 async fn answer(
