@@ -1,0 +1,54 @@
+#!/usr/bin/env node
+// host-js SOURCE [-o OUT.wasm] [--engine starlingmonkey|quickjs]
+//
+// Makes a component of a JavaScript or TypeScript module: bundles it, reads off what it imports and exports,
+// writes the WIT world that says so, and hands both to the engine's componentizer.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import * as quickjs from "./quickjs.js";
+import * as starlingmonkey from "./starlingmonkey.js";
+import { worldOf } from "./world.js";
+
+const ENGINES = { starlingmonkey, quickjs };
+
+async function build(source, out, engine) {
+  const { code, imports, exports } = await engine.bundle(source);
+  const work = mkdtempSync(join(tmpdir(), "host-js-"));
+  try {
+    const wit = join(work, "wit");
+    engine.writePackages(wit);
+    writeFileSync(join(wit, "world.wit"), engine.inVersion(worldOf(imports, exports)));
+    writeFileSync(join(work, "bundle.js"), engine.inVersion(code));
+    mkdirSync(dirname(out), { recursive: true });
+    await engine.componentize({ source: join(work, "bundle.js"), wit, exports, out });
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+function usage() {
+  console.error("usage: host-js SOURCE [-o OUT.wasm] [--engine starlingmonkey|quickjs]");
+  process.exit(2);
+}
+
+let options;
+try {
+  options = parseArgs({
+    allowPositionals: true,
+    options: { output: { type: "string", short: "o" }, engine: { type: "string", default: "starlingmonkey" } },
+  });
+} catch {
+  usage();
+}
+const [source, ...rest] = options.positionals;
+const engine = ENGINES[options.values.engine];
+if (!source || rest.length || !engine) usage();
+const out = options.values.output ?? basename(source).replace(/\.[cm]?[jt]sx?$/, "") + ".wasm";
+try {
+  await build(source, out, engine);
+} catch (error) {
+  console.error(`host-js: build ${source}: ${error.message}`);
+  process.exit(1);
+}

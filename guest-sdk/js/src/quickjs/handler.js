@@ -1,0 +1,75 @@
+// Turns wasi:http's request into the Web's, and the Web's response into wasi:http's.
+import * as http from "wasi:http/types@0.2.12";
+import { dispose, payloadOf } from "../wit.js";
+import { Request, Response, dispatch, headersFrom } from "./web.js";
+
+const { Fields, OutgoingBody, OutgoingResponse, ResponseOutparam } = http;
+
+// wasi:http writes these itself and refuses them from a plugin.
+const HOP_BY_HOP = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "host"]);
+const CHUNK = 65536;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+function readBody(incoming) {
+  const body = incoming.consume();
+  const stream = body.stream();
+  const parts = [];
+  try {
+    for (;;) parts.push(Uint8Array.from(stream.blockingRead(CHUNK)));
+  } catch (error) {
+    if ((payloadOf(error)?.tag ?? payloadOf(error)) !== "closed") throw error;
+  } finally {
+    dispose(stream);
+    dispose(body);
+  }
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+function toRequest(incoming) {
+  const { tag, val } = incoming.method();
+  const scheme = incoming.scheme()?.tag === "HTTPS" ? "https" : "http";
+  const fields = incoming.headers();
+  const headers = headersFrom(fields.entries().map(([name, value]) => [name, decoder.decode(value)]));
+  dispose(fields);
+  const authority = incoming.authority() ?? headers.get("host") ?? "localhost";
+  return new Request(`${scheme}://${authority}${incoming.pathWithQuery() ?? "/"}`, {
+    method: tag === "other" ? val : tag.toUpperCase(),
+    headers,
+    body: () => readBody(incoming),
+  });
+}
+
+function send(response, out) {
+  const entries = [...response.headers].filter(([name]) => !HOP_BY_HOP.has(name));
+  const bytes = response.bytesNow();
+  if (bytes.length && !response.headers.has("content-length")) entries.push(["content-length", `${bytes.length}`]);
+  const outgoing = new OutgoingResponse(Fields.fromList(entries.map(([name, value]) => [name, encoder.encode(value)])));
+  outgoing.setStatusCode(response.status);
+  const body = outgoing.body();
+  ResponseOutparam.set(out, { tag: "ok", val: outgoing });
+  const stream = body.write();
+  for (let at = 0; at < bytes.length; at += 4096) stream.blockingWriteAndFlush(bytes.subarray(at, at + 4096));
+  dispose(stream);
+  OutgoingBody.finish(body, undefined);
+}
+
+export const incomingHandler = {
+  handle(incoming, out) {
+    let response;
+    try {
+      response = dispatch(toRequest(incoming));
+    } catch (error) {
+      console.error(String(error), error?.stack ?? "");
+      response = new Response("internal server error\n", { status: 500 });
+    }
+    send(response, out);
+  },
+};

@@ -1,0 +1,42 @@
+// What the two engines do differently with WIT's values: QuickJS throws an error's value itself, StarlingMonkey an
+// error around it; the symbol to drop a resource with has two names.
+
+export const dispose = (resource) => resource?.[Symbol.dispose ?? Symbol.for("dispose")]?.();
+
+export const payloadOf = (error) => error?.payload ?? error;
+
+/** The case of a variant or enum that was thrown, or undefined for any other error. */
+export function caseOf(error) {
+  const payload = payloadOf(error);
+  return typeof payload === "string" ? payload : payload?.tag;
+}
+
+/** An error in Node's manner: `error.code` is the WIT case in capitals, `E…` where Node has such a name. */
+export function toError(what, error) {
+  const reason = caseOf(error);
+  if (reason === undefined) return error;
+  const result = new Error(`${what}: ${reason}`, { cause: error });
+  result.code = NODE_CODES[reason] ?? `ERR_${reason.toUpperCase().replaceAll("-", "_")}`;
+  return result;
+}
+
+const NODE_CODES = {
+  "not-connected": "ERR_IPC_CHANNEL_CLOSED",
+  "not-permitted": "EPERM",
+  "no-such-process": "ESRCH",
+  "timed-out": "ETIMEDOUT",
+};
+
+/** Repeats `action` while it would block, waiting on what `subscribe` gives. */
+export function blocking(what, action, subscribe) {
+  for (;;) {
+    try {
+      return action();
+    } catch (error) {
+      if (caseOf(error) !== "would-block") throw toError(what, error);
+    }
+    const pollable = subscribe();
+    pollable.block();
+    dispose(pollable);
+  }
+}
