@@ -50,7 +50,11 @@ fn several_plugins_are_served_each_with_its_own_workers_and_settings() {
     let env = env(&server).to_string();
     assert!(env.contains("ANSWER") && env.contains("42"), "{env}");
     let refused = server.command(&["scale", "2"]);
-    assert_one_line(&refused, 1, &["there are several pools: fixture, hello; choose one with --pool"]);
+    assert_one_line(
+        &refused,
+        1,
+        &["there are several pools: fixture, hello; choose one with --pool"],
+    );
     assert_eq!(server.tell(&["scale", "--pool", "fixture", "2"]), "2 workers");
     assert_eq!(server.workers().len(), 4);
     server.finish();
@@ -79,7 +83,11 @@ fn a_reload_reads_the_file_again_applies_what_it_can_and_lists_what_it_cannot() 
     });
     scratch.write("host.toml", "[pool.hello]\nplugin = 'x'\nwokers = 1\n");
     let refused = server.command(&["reload"]);
-    assert_one_line(&refused, 1, &["host.toml:3", "unknown key `wokers`; the nearest is `workers`"]);
+    assert_one_line(
+        &refused,
+        1,
+        &["host.toml:3", "unknown key `wokers`; the nearest is `workers`"],
+    );
     assert!(env(&server).to_string().contains("new"));
     let tally = load.stop();
     assert_eq!((tally.bad_status, tally.unanswered, tally.broken), (0, 0, 0), "{tally:?}");
@@ -111,7 +119,9 @@ fn mistakes_in_the_file_are_named_before_anything_starts() {
         (format!("plugin = '{hello}'\nworkers = 'many'"), &["--workers many", "a number or auto"]),
         ("[pool.a]\nworkers = 1".into(), &["pool a", "no plugin is given"]),
         (
-            format!("[pool.a]\nplugin='{hello}'\nlisten=':81'\n[pool.b]\nplugin='{hello}'\nlisten=':81'"),
+            format!(
+                "[pool.a]\nplugin='{hello}'\nlisten=':81'\n[pool.b]\nplugin='{hello}'\nlisten=':81'"
+            ),
             &["pools a and b listen on the same address"],
         ),
         (format!("plugin = '{hello}'\nbacklog = 'x'"), &["backlog"]),

@@ -140,9 +140,11 @@ fn hosts_are_found_by_name_and_nothing_is_guessed() {
     let socket = runtime.at("no.sock");
     assert_one_line(&run(&["stop", "--control", &socket]), 3, &["no host answers at", "no.sock"]);
     std::fs::create_dir_all(runtime.path().join("host")).unwrap();
-    std::fs::set_permissions(runtime.path().join("host"), PermissionsExt::from_mode(0o700)).unwrap();
+    std::fs::set_permissions(runtime.path().join("host"), PermissionsExt::from_mode(0o700))
+        .unwrap();
     let first = Server::serving("hello", &["--name", "a", "--control", &runtime.at("host/a.sock")]);
-    let second = Server::serving("hello", &["--name", "b", "--control", &runtime.at("host/b.sock")]);
+    let second =
+        Server::serving("hello", &["--name", "b", "--control", &runtime.at("host/b.sock")]);
     assert_one_line(&run(&["status"]), 1, &["2 hosts are running: a, b; choose one with --name"]);
     let listed = run(&["ls", "--format", "json"]).stdout.join("");
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
@@ -166,7 +168,13 @@ fn a_second_host_of_the_same_plugin_gets_a_name_of_its_own_and_a_taken_name_is_r
     let control = runtime.at("c.sock");
     let server = Server::serving("hello", &["--control", &control]);
     let refused = command(&[
-        "serve", "--plugin", &plugin("hello"), "--listen", "127.0.0.1:0", "--control", &control,
+        "serve",
+        "--plugin",
+        &plugin("hello"),
+        "--listen",
+        "127.0.0.1:0",
+        "--control",
+        &control,
     ]);
     assert_one_line(&refused, 1, &["a host runs there"]);
     server.finish();
@@ -267,7 +275,8 @@ fn logs_show_what_workers_printed_and_follow() {
 #[test]
 fn the_socket_is_private() {
     let server = start("1", &[]);
-    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let socket = server.socket("hello");
     assert_eq!(mode(&socket), 0o600);
     assert_eq!(mode(socket.parent().unwrap()), 0o700);

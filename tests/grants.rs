@@ -47,6 +47,9 @@ fn a_directory_can_be_read_and_written_and_not_left() {
         scratch.write("in/note", "a note");
         std::os::unix::fs::symlink("../outside", scratch.path().join("in/link")).unwrap();
         let dir = format!("{}::/data", scratch.at("in"));
+        // Started as root, the host gives its workers to nobody.
+        let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(scratch.at("in"), everyone).unwrap();
         let server = Server::serving(name, &["--dir", &dir]);
         assert_eq!(server.get("/fs?path=/data/note").text(), "a note");
         assert_eq!(server.get("/fs-write?path=/data/new&text=hello").status(), 200);

@@ -91,13 +91,16 @@ fn a_listener_that_is_open_already_can_be_passed_in() {
     server.finish();
 }
 
+/// Two in a row, below those that the kernel gives to connections and to port 0.
+fn two_free_ports() -> u16 {
+    let begin = 10_000 + (std::process::id() % 10_000) as u16;
+    let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    (begin..begin + 1000).find(|port| free(*port) && free(*port + 1)).expect("two free ports")
+}
+
 #[test]
 fn each_worker_can_have_a_port_of_its_own_besides() {
-    let scratch = [0; 8].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    let taken: Vec<u16> = scratch.iter().map(|l| l.local_addr().unwrap().port()).collect();
-    // Two ports in a row that were free a moment ago.
-    let first = taken.iter().max().unwrap() + 1;
-    drop(scratch);
+    let first = two_free_ports();
     let port = first.to_string();
     let flags = ["--workers", "2", "--listen-per-worker", &port];
     let server = Server::serving("fixture", &flags);

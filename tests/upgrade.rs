@@ -13,7 +13,8 @@ fn an_upgrade_under_load_loses_no_request_and_no_connection() {
         load.wait_answers(200);
         let before = server.status();
         let said = server.tell(&["upgrade"]);
-        let pid: u32 = said.strip_prefix("process ").unwrap().split(' ').next().unwrap().parse().unwrap();
+        let pid: u32 =
+            said.strip_prefix("process ").unwrap().split(' ').next().unwrap().parse().unwrap();
         assert_eq!(server.wait_end().code(), Some(0), "the old primary");
         load.wait_answers(200);
         let tally = load.stop();

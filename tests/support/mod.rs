@@ -10,7 +10,7 @@ pub mod place;
 pub mod process;
 pub mod server;
 
-pub use http::{Connection, get};
+pub use http::{Connection, Response, get};
 pub use place::{Scratch, core_module, plugin, wat};
 pub use server::Server;
 

@@ -206,7 +206,7 @@ impl Fleet {
         match event {
             Event::Frame(id, frame, fds) => pool.frame(id, frame, fds)?,
             Event::Broken(id, why) => pool.broken(id, &why),
-            Event::CaughtUp(_) => pool.pass_on_waiting(),
+            Event::CaughtUp => pool.pass_on_waiting(),
             Event::Disconnected(id) => pool.disconnected(id),
             Event::Exited(id, end) => pool.exited(id, end)?,
             Event::Overdue(id) => pool.overdue(id),

@@ -89,7 +89,7 @@ pub enum Event {
     Broken(WorkerId, String),
     Disconnected(WorkerId),
     /// It reads its channel again.
-    CaughtUp(WorkerId),
+    CaughtUp,
     Exited(WorkerId, End),
     Overdue(WorkerId),
     Respawn(usize),

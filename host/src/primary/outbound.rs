@@ -55,8 +55,10 @@ impl Resolver {
         self.channel.post(&ToResolver::Worker, vec![ours])?;
         worker.post(&ToWorker::Resolver, vec![theirs])
     }
+}
 
-    pub fn kill(&self) {
+impl Drop for Resolver {
+    fn drop(&mut self) {
         self.process.kill(Signal::SIGKILL);
     }
 }

@@ -9,7 +9,6 @@ use anyhow::Result;
 use nix::sys::signal::Signal;
 use tokio::sync::oneshot;
 
-use super::compile::Artifact;
 use super::generation::Generation;
 use super::news::What;
 use super::pool::{Phase, Pool};

@@ -126,7 +126,7 @@ impl Worker {
             };
             tokio::select! {
                 _ = frames => {}
-                Err(error) = channel.pump(|| drop(events.send(Event::CaughtUp(id)))) => {
+                Err(error) = channel.pump(|| drop(events.send(Event::CaughtUp))) => {
                     let _ = events.send(Event::Broken(id, format!("{error:#}")));
                 }
             }
