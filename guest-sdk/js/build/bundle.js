@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { build } from "esbuild";
 
 /** `contents` is the text of a module that stands in the current folder. */
-export async function bundle(contents, inject = []) {
+export async function bundle(contents, options = {}) {
   const result = await build({
     stdin: { contents, resolveDir: process.cwd(), sourcefile: "plugin.js" },
     bundle: true,
@@ -16,9 +16,9 @@ export async function bundle(contents, inject = []) {
     conditions: ["worker", "browser"],
     target: "es2022",
     external: ["host:*", "wasi:*"],
-    inject,
     treeShaking: true,
     logLevel: "warning",
+    ...options,
   });
   const output = Object.values(result.metafile.outputs)[0];
   return {

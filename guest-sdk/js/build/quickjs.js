@@ -15,13 +15,17 @@ const ALIAS = "wisa:";
 const ALIAS_VERSION = "0.2.11";
 
 const runtime = (name) => fileURLToPath(new URL(`../src/quickjs/${name}`, import.meta.url));
-const WEB = runtime("web.js");
+// `async` goes: src/quickjs/jobs.js says why.
+const OPTIONS = {
+  inject: [runtime("web.js")],
+  supported: { "async-await": false, "async-generator": false, "for-await": false },
+};
 
 export async function bundle(source) {
-  const plain = await bundleModule(reexport(source), [WEB]);
+  const plain = await bundleModule(reexport(source), OPTIONS);
   if (!listensForFetch(plain.exports)) return plain;
   const handler = `export { incomingHandler } from ${JSON.stringify(runtime("handler.js"))};\n`;
-  return bundleModule(reexport(source) + handler, [WEB]);
+  return bundleModule(reexport(source) + handler, OPTIONS);
 }
 
 export const inVersion = (text) => text.replaceAll("wasi:", ALIAS).replaceAll(/\b0\.2\.1[0-2]\b/g, ALIAS_VERSION);
