@@ -5,7 +5,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 
-from .servers import place
+from .servers import place, shown
 
 
 @dataclass
@@ -22,8 +22,10 @@ UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
 
 
 def command(settings, argv, **options):
+    argv = [str(argument) for argument in argv]
+    settings.commands.setdefault(re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", shown(argv, None)))
     return subprocess.Popen(
-        [str(argument) for argument in argv],
+        argv,
         text=True,
         stdout=subprocess.PIPE,
         start_new_session=True,
