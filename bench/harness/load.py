@@ -95,3 +95,16 @@ class CheckingLoad:
     def __exit__(self, *unused):
         self.process.kill()
         self.process.wait()
+
+
+def h2load(settings, server):
+    """HTTP/2 with prior knowledge, eight requests under way on each of a few connections."""
+    seconds = max(1, round(settings.seconds))
+    argv = [settings.program("h2load"), "-t1", "-c8", "-m8", "-D", seconds, "--warm-up-time=0"]
+    port = getattr(server, "ports", (0, server.port))[1]
+    before = server.cpu_seconds()
+    text = output(settings, [*argv, f"http://127.0.0.1:{port}/"])
+    cpu = server.cpu_seconds() - before
+    rate = float(re.search(r"finished in .*?, ([\d.]+) req/s", text).group(1))
+    done, bad = re.search(r"(\d+) succeeded, (\d+) failed", text).groups()
+    return Sample(rate, cpu * 1e6 / max(int(done), 1), errors=int(bad))
