@@ -21,6 +21,7 @@ from .settings import BENCH, REPOSITORY, Settings, Skip
 WASMTIME = "48.0.8"
 # A cell that hangs costs this many seconds, not the run; a quick one 60.
 CELL_DEADLINE = 600
+PATH_OPTIONS = ("--host", "--plugins", "--output", "--update-readme")
 
 
 def parse(argv):
@@ -40,6 +41,7 @@ def parse(argv):
     )
     parser.add_argument("--priority", type=int, default=0, help="nice value of servers and load")
     parser.add_argument("--realtime", action="store_true", help="let nothing else run beside them (root)")
+    parser.add_argument("--update-readme", action="store_true", help="put the table into README.md")
     parser.add_argument("--output", type=pathlib.Path, help="write the table there as well")
     return parser.parse_args(argv)
 
@@ -94,6 +96,13 @@ def run_cells(settings, cells):
     return rows, failed
 
 
+def update_readme(text):
+    readme = BENCH / "README.md"
+    before, _, rest = readme.read_text().partition("<!-- results -->\n")
+    _, end, after = rest.partition("<!-- end of results -->")
+    readme.write_text(f"{before}<!-- results -->\n{text}\n{end}{after}")
+
+
 @contextlib.contextmanager
 def alone():
     """Two runs at once would measure each other: the second waits for the first."""
@@ -127,17 +136,26 @@ def main():
     print("\n" + text)
     if options.output:
         options.output.write_text(text + "\n")
+    if options.update_readme:
+        update_readme(text)
     return 1 if failed else 0
 
 
+def shown(arguments):
+    """The command without paths, which are of this machine alone."""
+    return [argument for argument in arguments if "/" not in argument and argument not in PATH_OPTIONS]
+
+
 def report(settings, rows):
-    command = shlex.join(["bench/run", *sys.argv[1:]])
+    command = shlex.join(["bench/run", *shown(sys.argv[1:])])
     how = (
         f"`{command}`: {settings.rounds} rounds of {settings.seconds:g} s a side, interleaved, medians; "
         f"server on core {min(settings.server_cpus)}, load on core {min(settings.load_cpus)}, "
         f"{settings.connections} connections. Absolute figures hold for this machine and moment only."
     )
-    return "\n\n".join([compare.table(rows), how, versions.table(settings)])
+    commands = "\n".join(f"    {command}" for command in settings.commands)
+    parts = [compare.table(rows), how, versions.table(settings), "Commands, each pinned as said:", commands]
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 
-from .servers import place
+from .servers import place, shown
 
 
 @dataclass
@@ -22,8 +22,10 @@ UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
 
 
 def command(settings, argv, **options):
+    argv = [str(argument) for argument in argv]
+    settings.commands.setdefault(re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", shown(argv, None)))
     return subprocess.Popen(
-        [str(argument) for argument in argv],
+        argv,
         text=True,
         stdout=subprocess.PIPE,
         start_new_session=True,
@@ -93,3 +95,16 @@ class CheckingLoad:
     def __exit__(self, *unused):
         self.process.kill()
         self.process.wait()
+
+
+def h2load(settings, server):
+    """HTTP/2 with prior knowledge, eight requests under way on each of a few connections."""
+    seconds = max(1, round(settings.seconds))
+    argv = [settings.program("h2load"), "-t1", "-c8", "-m8", "-D", seconds, "--warm-up-time=0"]
+    port = getattr(server, "ports", (0, server.port))[1]
+    before = server.cpu_seconds()
+    text = output(settings, [*argv, f"http://127.0.0.1:{port}/"])
+    cpu = server.cpu_seconds() - before
+    rate = float(re.search(r"finished in .*?, ([\d.]+) req/s", text).group(1))
+    done, bad = re.search(r"(\d+) succeeded, (\d+) failed", text).groups()
+    return Sample(rate, cpu * 1e6 / max(int(done), 1), errors=int(bad))

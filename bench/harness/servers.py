@@ -23,6 +23,7 @@ class Server:
     def __init__(self, settings, argv, *, name=None, env=None, ready=READY, pinned=True):
         self.name = name or pathlib.Path(argv[0]).name
         self.argv = [str(argument) for argument in argv]
+        settings.commands.setdefault(shown(self.argv, env))
         self.lines = queue.SimpleQueue()
         self.output = []
         self.port = None
@@ -64,12 +65,16 @@ class Server:
                 line = None
             if line is None:
                 self.stop()
-                tail = "".join(self.output[-20:])
-                command = " ".join(self.argv)
-                raise RuntimeError(f"{command}: no line matched {pattern.pattern}\n{tail}")
+                raise RuntimeError(f"{self.name}: {self.complaint()} (awaited {pattern.pattern})")
             match = pattern.search(line)
             if match:
                 return match
+
+    def complaint(self):
+        """The line of its output that most likely says what went wrong."""
+        lines = [line.strip() for line in self.output if line.strip()]
+        errors = [line for line in lines if line.startswith(("error:", f"{self.name}:"))]
+        return (errors or lines or ["no output"])[-1]
 
     def below(self):
         return procfs.tree(self.pid)[1:]
@@ -110,6 +115,13 @@ def place(cpus, settings):
         group = pathlib.Path("/proc/self/autogroup")
         if group.exists():
             group.write_text(str(settings.priority))
+
+
+def shown(argv, env):
+    """The command as a reader would type it: without directories and ports of the moment."""
+    words = [f"{key}={value}" for key, value in (env or {}).items() if "/" not in value and key != "PORT"]
+    words += [argument.rpartition("/")[2] if argument.startswith("/") else argument for argument in argv]
+    return " ".join(words)
 
 
 def free_port():

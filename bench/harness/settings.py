@@ -32,6 +32,8 @@ class Settings:
     realtime: bool = False
     wasmtime: pathlib.Path | None = None
     scratch: pathlib.Path = pathlib.Path("/tmp")
+    # Every command that was run, in order, each once: the keys.
+    commands: dict = field(default_factory=dict)
     server_cpus: set = field(default_factory=lambda: split_cpus()[0])
     load_cpus: set = field(default_factory=lambda: split_cpus()[1])
 

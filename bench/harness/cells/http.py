@@ -102,6 +102,20 @@ def close(settings):
     )
 
 
+@cell("h2", "http")
+def h2(settings):
+    """HTTP/2, which neither `wasmtime serve` nor Node's `http` speaks."""
+    plugin = settings.plugin("hello")
+    with (
+        servers.host(settings, plugin, REUSE, UNLIMITED) as ours,
+        servers.nginx(settings) as theirs,
+    ):
+        sides = {s.name: lambda s=s: load.h2load(settings, s) for s in (ours, theirs)}
+        samples = compare.interleave(settings.rounds, sides)
+    pair = samples[ours.name], samples[theirs.name]
+    return [compare.rate_row("HTTP/2, reused without limit", *pair, (ours.name, theirs.name), None)]
+
+
 @cell("peers", "peers")
 def peers(settings):
     """The peers against one Node process: a smoke test of the harness and a baseline without host."""

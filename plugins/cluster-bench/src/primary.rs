@@ -35,7 +35,8 @@ fn count(echo: bool) {
         .on(Event::Message, move |count: &mut Count, received| {
             count.begun.get_or_insert_with(Instant::now);
             count.messages += 1;
-            if echo && let Err(error) = cluster::send_bytes(received.worker, &received.message.body) {
+            if echo && let Err(error) = cluster::send_bytes(received.worker, &received.message.body)
+            {
                 eprintln!("echo: {error}");
             }
         })
@@ -60,13 +61,17 @@ fn control(samples: u32) -> Result<(), cluster::ClusterError> {
         })
         .on(Event::Exit, |control, _| {
             control.left -= 1;
-            if control.left > 0 && let Err(error) = cluster::fork(&[]) {
+            if control.left > 0
+                && let Err(error) = cluster::fork(&[])
+            {
                 eprintln!("fork: {error:?}");
                 control.left = 0;
             }
         })
         .every(Duration::from_millis(10), |control| {
-            if let Some((worker, _)) = control.flooding.take_if(|(_, since)| since.elapsed() >= FLOOD) {
+            if let Some((worker, _)) =
+                control.flooding.take_if(|(_, since)| since.elapsed() >= FLOOD)
+            {
                 drain(worker);
             }
         })
