@@ -7,6 +7,7 @@ mod bad_clients;
 mod bad_input;
 mod balance;
 mod cache;
+mod cluster;
 mod failures;
 mod grants;
 mod instances;
