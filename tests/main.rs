@@ -12,6 +12,7 @@ mod failures;
 mod grants;
 mod instances;
 mod listening;
+mod sdk;
 mod serve;
 mod streaming;
 mod supervision;
