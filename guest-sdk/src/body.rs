@@ -11,9 +11,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use serde::{Serialize, de::DeserializeOwned};
-use wasip2::http::types::IncomingBody;
 
-use crate::{Error, Result, io::Input};
+use crate::{Error, Result};
 
 /// The body of a [`Request`](crate::Request) or a [`Response`](crate::Response).
 ///
@@ -32,15 +31,6 @@ enum Kind {
 pub(crate) trait Source {
     /// The next piece, or none at the end.
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>>;
-}
-
-/// What a client sends. The stream stands before the body it belongs to, to be dropped first.
-struct Incoming(Input, #[expect(dead_code, reason = "keeps the stream alive")] IncomingBody);
-
-impl Source for Incoming {
-    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
-        self.0.poll_chunk(context).map_err(Error::from)
-    }
 }
 
 impl Body {
@@ -80,11 +70,6 @@ impl Body {
         let slot = Rc::new(RefCell::new(None));
         let future = Box::pin(write(BodyWriter(Rc::clone(&slot))));
         Self::from_source(Made { slot, future: Some(future) })
-    }
-
-    pub(crate) fn incoming(body: IncomingBody) -> Result<Self> {
-        let stream = body.stream().map_err(|()| "the request's body was taken before")?;
-        Ok(Self::from_source(Incoming(Input::new(stream), body)))
     }
 
     pub(crate) fn from_source(source: impl Source + 'static) -> Self {
