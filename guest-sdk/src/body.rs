@@ -11,9 +11,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use serde::{Serialize, de::DeserializeOwned};
-use wasip2::http::types::IncomingBody;
 
-use crate::{Error, Result, io::Input};
+use crate::{Error, Result};
 
 /// The body of a [`Request`](crate::Request) or a [`Response`](crate::Response).
 ///
@@ -24,11 +23,14 @@ pub struct Body(Kind);
 
 enum Kind {
     Full(Bytes),
-    /// The stream is dropped before the body it belongs to.
-    Incoming(Input, #[expect(dead_code, reason = "keeps the stream alive")] IncomingBody),
-    #[cfg(feature = "p3")]
-    IncomingP3(Box<wasip3::http_compat::IncomingRequestBody>),
-    Made(Made),
+    /// A trait object, so that a plugin links the one WASI it uses and imports nothing of the other.
+    Stream(Box<dyn Source>),
+}
+
+/// Where bytes come from that are not at hand.
+pub(crate) trait Source {
+    /// The next piece, or none at the end.
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>>;
 }
 
 impl Body {
@@ -67,24 +69,18 @@ impl Body {
     {
         let slot = Rc::new(RefCell::new(None));
         let future = Box::pin(write(BodyWriter(Rc::clone(&slot))));
-        Self(Kind::Made(Made { slot, future: Some(future) }))
+        Self::from_source(Made { slot, future: Some(future) })
     }
 
-    pub(crate) fn incoming(body: IncomingBody) -> Result<Self> {
-        let stream = body.stream().map_err(|()| "the request's body was taken before")?;
-        Ok(Self(Kind::Incoming(Input::new(stream), body)))
-    }
-
-    #[cfg(feature = "p3")]
-    pub(crate) fn incoming_p3(body: wasip3::http_compat::IncomingRequestBody) -> Self {
-        Self(Kind::IncomingP3(Box::new(body)))
+    pub(crate) fn from_source(source: impl Source + 'static) -> Self {
+        Self(Kind::Stream(Box::new(source)))
     }
 
     /// All bytes, if they are at hand.
     pub(crate) fn as_full(&self) -> Option<&Bytes> {
         match &self.0 {
             Kind::Full(bytes) => Some(bytes),
-            _ => None,
+            Kind::Stream(_) => None,
         }
     }
 
@@ -133,10 +129,7 @@ impl Body {
         match &mut self.0 {
             Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(Ok(None)),
             Kind::Full(bytes) => Poll::Ready(Ok(Some(std::mem::take(bytes)))),
-            Kind::Incoming(input, _) => input.poll_chunk(context).map_err(Error::from),
-            #[cfg(feature = "p3")]
-            Kind::IncomingP3(body) => crate::p3::poll_chunk(body, context),
-            Kind::Made(made) => made.poll_chunk(context),
+            Kind::Stream(source) => source.poll_chunk(context),
         }
     }
 }
@@ -210,7 +203,7 @@ struct Made {
     future: Option<Pin<Box<dyn Future<Output = Result<()>>>>>,
 }
 
-impl Made {
+impl Source for Made {
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         let ended = match &mut self.future {
             Some(future) => future.as_mut().poll(context),

@@ -13,7 +13,7 @@ use wasip3::{
     http_compat::{IncomingRequestBody, http_from_wasi_request, http_into_wasi_response},
 };
 
-use crate::{Body, Error, IntoResponse, Request, Result};
+use crate::{Body, Error, IntoResponse, Request, Result, body::Source};
 
 /// Serves one request: what `#[host::http(p3)]` exports.
 pub async fn serve<R, F>(
@@ -24,25 +24,24 @@ where
     R: IntoResponse,
     F: Future<Output = R>,
 {
-    let request = http_from_wasi_request(request)?.map(Body::incoming_p3);
+    let request = http_from_wasi_request(request)?.map(Body::from_source);
     http_into_wasi_response(handler(request).await.into_response())
 }
 
-/// The next piece of a request's body. Trailers are passed over.
-pub(crate) fn poll_chunk(
-    body: &mut IncomingRequestBody,
-    context: &mut Context<'_>,
-) -> Poll<Result<Option<Bytes>>> {
-    loop {
-        let frame = match std::task::ready!(Pin::new(&mut *body).poll_frame(context)) {
-            None => return Poll::Ready(Ok(None)),
-            Some(Err(error)) => return Poll::Ready(Err(Error::from(format!("{error:?}")))),
-            Some(Ok(frame)) => frame,
-        };
-        if let Ok(bytes) = frame.into_data()
-            && !bytes.is_empty()
-        {
-            return Poll::Ready(Ok(Some(bytes)));
+impl Source for IncomingRequestBody {
+    /// Trailers are passed over.
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        loop {
+            let frame = match std::task::ready!(Pin::new(&mut *self).poll_frame(context)) {
+                None => return Poll::Ready(Ok(None)),
+                Some(Err(error)) => return Poll::Ready(Err(Error::from(format!("{error:?}")))),
+                Some(Ok(frame)) => frame,
+            };
+            if let Ok(bytes) = frame.into_data()
+                && !bytes.is_empty()
+            {
+                return Poll::Ready(Ok(Some(bytes)));
+            }
         }
     }
 }

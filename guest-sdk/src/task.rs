@@ -20,7 +20,7 @@ pub use queue::{Full, Receiver, Sender, queue};
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
@@ -36,6 +36,9 @@ use wasip2::{
 
 type TaskId = u64;
 
+/// The future of `block_on` itself; tasks count from 1.
+const MAIN: TaskId = 0;
+
 /// A task that has gone on this often without waiting lets the others run.
 const BUDGET: u32 = 32;
 
@@ -44,7 +47,7 @@ struct Reactor {
     /// True inside `block_on`.
     running: bool,
     next: TaskId,
-    tasks: HashMap<TaskId, Pin<Box<dyn Future<Output = ()>>>>,
+    tasks: BTreeMap<TaskId, Pin<Box<dyn Future<Output = ()>>>>,
     ready: VecDeque<TaskId>,
     waits: Vec<Rc<Waiting>>,
 }
@@ -87,24 +90,45 @@ impl Wake for Alarm {
 /// # Panics
 ///
 /// When called from inside itself.
-pub fn block_on<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let nested = reactor(|reactor| std::mem::replace(&mut reactor.running, true));
     assert!(!nested, "block_on inside of block_on");
-    let result = Rc::new(Cell::new(None));
-    let slot = Rc::clone(&result);
-    spawn(async move { slot.set(Some(future.await)) });
-    loop {
-        run_ready();
-        let (idle, done) = reactor(|reactor| (reactor.ready.is_empty(), reactor.tasks.is_empty()));
-        if done {
-            break;
+    let mut future = std::pin::pin!(future);
+    let mut result = None;
+    let waker = Waker::from(Arc::new(Alarm(MAIN)));
+    // A handler that waits for nothing ends here, without a task or a host call.
+    poll_main(&mut future, &waker, &mut result);
+    while result.is_none() || reactor(|reactor| !reactor.tasks.is_empty()) {
+        let idle = reactor(|reactor| reactor.ready.is_empty());
+        if !idle {
+            run_ready(|| poll_main(&mut future, &waker, &mut result));
         }
-        wait_for_pollables(idle);
+        let (idle, done) = reactor(|reactor| (reactor.ready.is_empty(), reactor.tasks.is_empty()));
+        if result.is_none() || !done {
+            wait_for_pollables(idle);
+        }
     }
-    reactor(|reactor| reactor.running = false);
-    match result.take() {
+    reactor(|reactor| {
+        reactor.running = false;
+        reactor.ready.clear();
+    });
+    match result {
         Some(value) => value,
-        None => unreachable!("every task has ended"),
+        None => unreachable!("the loop ends with a result"),
+    }
+}
+
+fn poll_main<T>(
+    future: &mut Pin<&mut impl Future<Output = T>>,
+    waker: &Waker,
+    result: &mut Option<T>,
+) {
+    if result.is_some() {
+        return;
+    }
+    SPENT.set(0);
+    if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(waker)) {
+        *result = Some(value);
     }
 }
 
@@ -113,8 +137,8 @@ pub fn block_on<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
 /// Outside of `block_on` it starts with the next `block_on`.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
     reactor(|reactor| {
-        let id = reactor.next;
         reactor.next += 1;
+        let id = reactor.next;
         reactor.tasks.insert(id, Box::pin(future));
         reactor.ready.push_back(id);
     });
@@ -203,8 +227,12 @@ pub(crate) fn poll_turn(context: &mut Context<'_>) -> Poll<()> {
 }
 
 /// Polls each task that is ready now, once.
-fn run_ready() {
+fn run_ready(mut poll_main: impl FnMut()) {
     for id in reactor(|reactor| std::mem::take(&mut reactor.ready)) {
+        if id == MAIN {
+            poll_main();
+            continue;
+        }
         let Some(mut task) = reactor(|reactor| reactor.tasks.remove(&id)) else {
             continue;
         };

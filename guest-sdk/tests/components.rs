@@ -10,6 +10,8 @@ use wit_parser::decoding::{DecodedWasm, decode};
 struct Surface {
     imports: BTreeSet<String>,
     exports: BTreeSet<String>,
+    /// Versions of everything imported.
+    versions: BTreeSet<String>,
 }
 
 fn surface(name: &str) -> Result<Surface> {
@@ -21,13 +23,15 @@ fn surface(name: &str) -> Result<Surface> {
         anyhow::bail!("{name} is not a component");
     };
     let world = &resolve.worlds[world];
-    let name = |key| {
+    let part = |key, index| {
         let name = resolve.name_world_key(key);
-        name.split('@').next().unwrap_or_default().to_owned()
+        name.split('@').nth(index).unwrap_or_default().to_owned()
     };
+    let name = |key| part(key, 0);
     Ok(Surface {
         imports: world.imports.keys().map(name).collect(),
         exports: world.exports.keys().map(name).collect(),
+        versions: world.imports.keys().map(|key| part(key, 1)).collect(),
     })
 }
 
@@ -42,6 +46,8 @@ fn assert_plugin(name: &str, exports: &[&str], imports: &[&str]) -> Result<()> {
     let found: Vec<&str> = surface.exports.iter().map(String::as_str).collect();
     assert_eq!(found, exports, "exports of {name}");
     assert_eq!(cluster_imports(&surface), imports, "imports of {name}");
+    // Building plugins of both WASIs together must not leak one's interfaces into the other's.
+    assert!(!surface.versions.iter().any(|version| version.starts_with("0.3")), "WASI of {name}");
     Ok(())
 }
 

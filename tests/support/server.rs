@@ -127,13 +127,17 @@ impl Server {
         self.runtime.path().join(format!("host/{name}.sock"))
     }
 
-    /// The first TCP address.
+    /// The first TCP address, of whatever protocol.
     pub fn address(&self) -> SocketAddr {
         self.addresses()[0]
     }
 
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        let authorities = self.urls.iter().filter_map(|url| url.strip_prefix("http://"));
+        let schemes = ["http://", "tcp://"];
+        let authority = |url: &'_ String| {
+            schemes.iter().find_map(|scheme| url.strip_prefix(scheme).map(str::to_owned))
+        };
+        let authorities = self.urls.iter().filter_map(authority);
         authorities.map(|text| text.parse().expect("an address in the ready line")).collect()
     }
 

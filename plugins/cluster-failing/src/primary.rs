@@ -1,15 +1,13 @@
-//! Forks a worker for each of its arguments (`panic`, `exit`, `abort`, `none`), one that panics if there are none, and
-//! tells how they ended. To be run with `--workers manual`.
+//! Forks a worker for each word of the environment's `FAIL` (`panic`, `exit`, `abort`, `none`, with spaces between; one that
+//! panics if it is unset), and tells how they ended. To be run with `--workers manual`.
 
 use std::env;
 
 use host::cluster::{self, Cluster, Event, Exit, Status};
 
 fn main() -> host::Result<()> {
-    let mut ways: Vec<String> = env::args().skip(1).collect();
-    if ways.is_empty() {
-        ways.push("panic".into());
-    }
+    let ways = env::var("FAIL").unwrap_or_else(|_| "panic".into());
+    let ways: Vec<&str> = ways.split_whitespace().collect();
     let after = env::var("FAIL_AFTER").unwrap_or_else(|_| "5000".into());
     for way in &ways {
         cluster::fork(&[("FAIL", way), ("FAIL_AFTER", &after)])?;
