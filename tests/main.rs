@@ -7,6 +7,7 @@ mod bad_clients;
 mod bad_input;
 mod balance;
 mod cache;
+mod check;
 mod config_file;
 mod control;
 mod failures;

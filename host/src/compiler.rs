@@ -21,9 +21,9 @@ pub fn run(walls: Walls) -> Result<()> {
     runtime.block_on(async {
         let channel: Channel<FromCompiler, ToCompiler> =
             Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?;
-        let (_, fds) = channel.recv().await?.context("primary is gone")?;
-        match walled_in(walls).and_then(|()| compile(fds)) {
-            Ok(artifact) => channel.post(&FromCompiler::Done, vec![artifact])?,
+        let (order, fds) = channel.recv().await?.context("primary is gone")?;
+        match walled_in(walls).and_then(|()| obey(order, fds)) {
+            Ok((answer, fds)) => channel.post(&answer, fds)?,
             Err(error) => channel.post(&FromCompiler::Failed(format!("{error:#}")), vec![])?,
         }
         channel.flush().await
@@ -35,6 +35,13 @@ fn walled_in(walls: Walls) -> Result<()> {
     sys::walls::note_fatal_signals(&DIED_BY)?;
     sandbox::seal(sandbox::enter(Role::Compiler, walls, &[])?)?;
     Ok(())
+}
+
+fn obey(order: ToCompiler, fds: Vec<OwnedFd>) -> Result<(FromCompiler, Vec<OwnedFd>)> {
+    match order {
+        ToCompiler::Compile => Ok((FromCompiler::Done, vec![compile(fds)?])),
+        ToCompiler::Describe => Ok((describe(fds)?, vec![])),
+    }
 }
 
 fn compile(mut fds: Vec<OwnedFd>) -> Result<OwnedFd> {
@@ -49,6 +56,33 @@ fn compile(mut fds: Vec<OwnedFd>) -> Result<OwnedFd> {
         rest = &rest[written..];
     }
     Ok(fd)
+}
+
+/// The names at the component's surface; what it holds inside has names of its own.
+fn describe(mut fds: Vec<OwnedFd>) -> Result<FromCompiler> {
+    use wasmparser::Payload;
+    let input = fds.pop().context("no plugin came with the order")?;
+    let component = to_component(&sys::FileMap::sealed(&input)?)?;
+    let (mut exports, mut imports) = (Vec::new(), Vec::new());
+    let mut depth = 0u32;
+    for payload in wasmparser::Parser::new(0).parse_all(&component) {
+        match payload.context("parse component")? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(all) if depth == 0 => {
+                for import in all {
+                    imports.push(import.context("parse import")?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(all) if depth == 0 => {
+                for export in all {
+                    exports.push(export.context("parse export")?.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(FromCompiler::Described { exports, imports })
 }
 
 /// Binary or text, component or wrapped core module.

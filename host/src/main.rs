@@ -1,5 +1,6 @@
 //! Chooses the role of this process, prints an error once, sets the exit code.
 
+mod check;
 mod cli;
 mod compiler;
 mod config;
@@ -58,7 +59,8 @@ fn run() -> Result<ExitCode> {
 
 fn local(command: cli::Local) -> Result<()> {
     match command {
-        cli::Local::Check { .. } | cli::Local::Compile { .. } => anyhow::bail!("not yet"),
+        cli::Local::Check { file, format } => check::run(&file, format),
+        cli::Local::Compile { file, output } => primary::once::compile(&file, &output),
         cli::Local::Doctor { system_calls } => doctor::run(system_calls),
         cli::Local::Completions { shell } => {
             let mut out = std::io::stdout();

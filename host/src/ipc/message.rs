@@ -59,12 +59,18 @@ pub enum FromWorker {
 pub enum ToCompiler {
     /// Descriptor: the plugin's bytes in a sealed memfd.
     Compile,
+    /// The same descriptor: only say what it exports and imports.
+    Describe,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromCompiler {
     /// Descriptor: the artifact in a memfd, for the primary to seal.
     Done,
+    Described {
+        exports: Vec<String>,
+        imports: Vec<String>,
+    },
     Failed(String),
 }
 
@@ -81,7 +87,14 @@ pub enum ToHeir {
         generations: Vec<(String, u64)>,
     },
     /// Descriptor: a listener of this pool.
-    Listener { pool: String, spec: ListenSpec, address: Address, unlink: Option<PathBuf> },
+    Listener {
+        pool: String,
+        spec: ListenSpec,
+        address: Address,
+        /// A socket file to remove at the end.
+        unlink: Option<PathBuf>,
+        inherited: bool,
+    },
     /// Descriptor: the listener of `--metrics`.
     Metrics,
     /// That was everything there is until you serve.

@@ -16,6 +16,9 @@ use crate::{engine, sys};
 
 /// A plugin file larger than this is a mistake.
 const MAX_PLUGIN: u64 = 512 << 20;
+/// How an artifact begins, as `host compile` leaves it: nothing is to be done then. Whether it fits
+/// this engine, the worker finds out.
+const COMPILED: &[u8] = b"\x7fELF";
 /// Longer than any real component needs on one core.
 const DEADLINE: Duration = Duration::from_secs(300);
 
@@ -44,6 +47,10 @@ impl Compiler {
         let shown = plugin.display();
         let bytes = read_plugin(plugin).with_context(|| format!("read {shown}"))?;
         let key = Key::new(&bytes, &fingerprint()?);
+        if bytes.starts_with(COMPILED) {
+            let fd = sys::sealed_memfd("host-artifact", &bytes)?;
+            return Ok(Artifact { fd, from_cache: false, key });
+        }
         if let Some(artifact) = self.cache.as_ref().and_then(|cache| cache.get(&key)) {
             let fd = sys::sealed_memfd("host-artifact", &artifact)?;
             return Ok(Artifact { fd, from_cache: true, key });
@@ -66,11 +73,39 @@ impl Compiler {
     }
 
     async fn compile(&self, plugin: &[u8]) -> Result<OwnedFd> {
+        match self.ask(plugin, ToCompiler::Compile).await? {
+            (FromCompiler::Done, mut fds) => {
+                let artifact = fds.pop().context("compiler sent no artifact")?;
+                ensure!(fds.is_empty(), "compiler sent more than an artifact");
+                sys::seal(&artifact)?;
+                Ok(artifact)
+            }
+            _ => bail!("compiler answered something else"),
+        }
+    }
+
+    /// What the plugin exports and imports, as the compiler process reads it.
+    pub async fn describe(&self, plugin: &Path) -> Result<(Vec<String>, Vec<String>)> {
+        let shown = plugin.display();
+        let bytes = read_plugin(plugin).with_context(|| format!("read {shown}"))?;
+        ensure!(!bytes.starts_with(COMPILED), "{shown}: it is compiled already");
+        let answer = self.ask(&bytes, ToCompiler::Describe).await;
+        match answer.with_context(|| format!("check {shown}"))? {
+            (FromCompiler::Described { exports, imports }, _) => {
+                let printable = |names: Vec<String>| names.iter().map(|n| one_line(n)).collect();
+                Ok((printable(exports), printable(imports)))
+            }
+            _ => bail!("compiler answered something else"),
+        }
+    }
+
+    /// One order to a compiler process of its own.
+    async fn ask(&self, plugin: &[u8], order: ToCompiler) -> Result<(FromCompiler, Vec<OwnedFd>)> {
         let input = sys::sealed_memfd("host-plugin", plugin)?;
         let child: Child<ToCompiler, FromCompiler> =
             child::start("compiler", "host: compiler", "[compiler] ", &self.output)?;
         // If it is gone already, how it ended says more than that it cannot be written to.
-        let _ = child.channel.post(&ToCompiler::Compile, vec![input]);
+        let _ = child.channel.post(&order, vec![input]);
         let answer = tokio::time::timeout(DEADLINE, child.channel.recv()).await;
         // Whatever it answered, it has nothing more to do; if it died, its own end is the reason.
         if !matches!(answer, Ok(Ok(None))) {
@@ -78,13 +113,8 @@ impl Compiler {
         }
         let end = child::wait(&child.process.pidfd).await?.unmasked_by_code();
         match answer.with_context(|| format!("not done within {}s", DEADLINE.as_secs()))?? {
-            Some((FromCompiler::Done, mut fds)) => {
-                let artifact = fds.pop().context("compiler sent no artifact")?;
-                ensure!(fds.is_empty(), "compiler sent more than an artifact");
-                sys::seal(&artifact)?;
-                Ok(artifact)
-            }
             Some((FromCompiler::Failed(why), _)) => bail!("{}", one_line(&why)),
+            Some(answer) => Ok(answer),
             None => bail!("compiler {end}"),
         }
     }

@@ -133,6 +133,7 @@ fn send_listener(
         spec: spec.clone(),
         address: listener.address.clone(),
         unlink: listener.made().cloned(),
+        inherited: listener.is_inherited(),
     };
     channel.post(&message, vec![listener.fd.try_clone().context("duplicate listener")?])
 }

@@ -67,8 +67,13 @@ impl Address {
 
 impl Listener {
     /// One that another process opened.
-    pub fn inherited(fd: OwnedFd, address: Address, unlink: Option<PathBuf>) -> Listener {
-        Listener { fd, address, unlink, inherited: false }
+    pub fn left(fd: OwnedFd, address: Address, unlink: Option<PathBuf>, inherited: bool) -> Listener {
+        Listener { fd, address, unlink, inherited }
+    }
+
+    /// Whether a service manager or the like may go on using it.
+    pub fn is_inherited(&self) -> bool {
+        self.inherited
     }
 
     /// The socket file we made, if any.

@@ -20,6 +20,7 @@ mod lifecycle;
 mod listen;
 mod metrics;
 mod news;
+pub mod once;
 mod outbound;
 mod output;
 mod pool;

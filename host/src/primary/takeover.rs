@@ -56,8 +56,8 @@ async fn everything(channel: Rc<Channel<FromHeir, ToHeir>>) -> Result<Estate> {
     loop {
         let (message, fds) = channel.recv().await?.context("take over: the host has ended")?;
         match message {
-            ToHeir::Listener { pool, spec, address, unlink } => {
-                let listener = Listener::inherited(only(fds)?, address, unlink);
+            ToHeir::Listener { pool, spec, address, unlink, inherited } => {
+                let listener = Listener::left(only(fds)?, address, unlink, inherited);
                 estate.listeners.push((pool, spec, listener));
             }
             ToHeir::Metrics => estate.metrics = Some(only(fds)?.into()),

@@ -1,0 +1,50 @@
+//! `host check` and `host compile`, which need no running host.
+
+use crate::support::once::{assert_one_line, run};
+use crate::support::{Scratch, Server, place, plugin};
+
+#[test]
+fn check_says_what_a_plugin_is_and_needs() {
+    let ended = run(&["check", &plugin("fixture")]);
+    assert_eq!(ended.code, Some(0), "{:?}", ended.stderr);
+    let text = ended.stdout.join("\n");
+    for part in ["HTTP (wasi:http 0.2)", "wasi:http/incoming-handler@", "--allow-outbound", "--dir"] {
+        assert!(text.contains(part), "{text}");
+    }
+    let ended = run(&["check", &plugin("hello-async"), "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout.join("")).expect("JSON");
+    assert_eq!(report["serves"][0], "HTTP (wasi:http 0.3)");
+}
+
+#[test]
+fn check_refuses_what_cannot_be_served_in_one_line() {
+    let scratch = Scratch::new();
+    let garbage = scratch.write("garbage.wasm", b"\0asm\x0d\0\x01\0garbage");
+    for (file, words) in [
+        (garbage.as_str(), "check "),
+        (&place::wat("no-handler"), "exports nothing that can be served"),
+        (&place::wat("unknown-imports"), "imports what no host offers"),
+        ("/nowhere.wasm", "read /nowhere.wasm: No such file"),
+    ] {
+        let ended = run(&["check", file]);
+        assert_eq!((ended.code, ended.stderr.len()), (Some(1), 1), "{:?}", ended.stderr);
+        assert!(ended.stderr[0].contains(words), "{:?}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_plugin_compiled_ahead_is_served_and_a_broken_one_refused() {
+    let scratch = Scratch::new();
+    let artifact = scratch.at("hello.cwasm");
+    assert_eq!(run(&["compile", &plugin("hello"), "-o", &artifact]).code, Some(0));
+    let server = Server::start(&["--plugin", &artifact, "--no-cache"]);
+    assert_eq!(server.get("/").text(), "hello world\n");
+    server.finish();
+    let mut bytes = std::fs::read(&artifact).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    let broken = scratch.write("broken.cwasm", bytes);
+    let args = ["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--plugin", &broken];
+    assert_one_line(&run(&args), 1, &["broken.cwasm"]);
+    let nowhere = run(&["compile", &plugin("hello"), "-o", "/no/such/dir/a.cwasm"]);
+    assert_one_line(&nowhere, 1, &["/no/such/dir/a.cwasm"]);
+}
