@@ -204,7 +204,10 @@ fn stop_drains_and_returns_when_the_host_is_gone() {
 }
 
 /// A command that goes on, and its lines.
-fn follow(server: &Server, args: &[&str]) -> (std::process::Child, impl Iterator<Item = String>) {
+fn follow(
+    server: &Server,
+    args: &[&str],
+) -> (std::process::Child, impl Iterator<Item = String> + use<>) {
     let runtime = server.socket("x");
     let mut child = Command::new(place::HOST)
         .args(args)

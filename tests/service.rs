@@ -21,7 +21,8 @@ fn sockets_of_a_service_manager_are_used_all_or_by_name() {
         let mut shell = Command::new("sh");
         shell.env("LISTEN_FDS", "2").env("LISTEN_FDNAMES", "api:web");
         shell.args(["-c", ACTIVATE, place::HOST]);
-        let args = [&["--plugin", &plugin("hello"), "--workers", "1"][..], flags].concat();
+        let plugin = plugin("hello");
+        let args = [&["--plugin", &plugin, "--workers", "1"][..], flags].concat();
         let mut server = Server::spawn(shell, &args, OwnedFd::from(listener).into());
         server.wait_ready(1);
         assert_eq!(server.addresses(), vec![address; count]);

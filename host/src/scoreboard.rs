@@ -88,12 +88,6 @@ impl Scoreboard {
         let kept: &'static Scoreboard = Box::leak(Box::new(self.clone()));
         sys::walls::note_fatal_signals(&kept.died_by)
     }
-
-    /// A slot nobody else sees, for tests.
-    #[cfg(test)]
-    pub fn private() -> Scoreboard {
-        Scoreboard::create().expect("memfd").0
-    }
 }
 
 impl std::ops::Deref for Scoreboard {
