@@ -75,7 +75,7 @@ impl Conn {
 
     /// Looks at the first bytes without consuming them, until `judge` comes to a result.
     pub async fn peek<T>(&mut self, judge: impl Fn(&[u8]) -> Option<T>) -> io::Result<T> {
-        let mut buf = [0; 4096];
+        let mut buf = [0; 1024];
         loop {
             if let Some(result) = judge(&self.prefix) {
                 return Ok(result);

@@ -10,9 +10,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use wasmtime::Engine;
 
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(2);
 /// Ticks without any plugin code before the thread sleeps.
-const QUIET_TICKS: u32 = 20;
+const QUIET_TICKS: u32 = 50;
 /// How many ticks a plugin computes before it must let others run.
 pub const TICKS_PER_TURN: u64 = 2;
 

@@ -36,7 +36,8 @@ pub async fn serve(mut conn: Conn, worker: Rc<Worker>) {
     let _enrolled = worker.enroll(&state);
     let sniffed = until_expired(&state, &worker, conn.peek(told_apart)).await;
     match sniffed {
-        Some(Ok(true)) => serve_h2(conn, worker.clone()).await,
+        // Boxed, so that the many connections of the other kind are not as large as this one.
+        Some(Ok(true)) => Box::pin(serve_h2(conn, worker.clone())).await,
         Some(Ok(false)) => serve_h1(conn, worker.clone()).await,
         Some(Err(_)) => {}
         None => release(&worker, conn, Bytes::new()),

@@ -1,6 +1,7 @@
 //! From an artifact to something that can be instantiated: load, link, and find the handler.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use wasmtime::component::types::ComponentItem;
@@ -23,7 +24,7 @@ pub enum Handler {
 pub struct Plugin {
     pub engine: Engine,
     pub handler: Handler,
-    pub template: Template,
+    pub template: Arc<Template>,
 }
 
 /// Where the machine code is.
@@ -53,7 +54,7 @@ impl Plugin {
             Version::V02 => Handler::V02(p2::bindings::ProxyPre::new(pre)?),
             Version::V03 => Handler::V03(p3::bindings::ServicePre::new(pre)?),
         };
-        let plugin = Plugin { engine: engine.clone(), handler, template };
+        let plugin = Plugin { engine: engine.clone(), handler, template: Arc::new(template) };
         plugin.try_out().await.map_err(|error| {
             // The backtrace names functions of a plugin whose author reads its own stderr.
             anyhow::anyhow!("instantiate the plugin: {}", error.root_cause())
@@ -115,6 +116,10 @@ fn linker(
 ) -> Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    // Streams come again by a way that does not ask for the whole WASI context.
+    linker.allow_shadowing(true);
+    wasmtime_wasi_io::add_to_linker_async(&mut linker)?;
+    linker.allow_shadowing(false);
     p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi_config::add_to_linker(&mut linker, |state: &mut State| {
         WasiConfig::new(state.config())

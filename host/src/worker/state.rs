@@ -9,6 +9,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::WasiConfigVariables;
+use wasmtime_wasi_io::IoView;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::outbound::{Hooks, Outbound};
@@ -18,10 +19,12 @@ use crate::scoreboard::Scoreboard;
 
 pub struct State {
     table: ResourceTable,
-    wasi: WasiCtx,
+    /// Made when the plugin first calls WASI beyond HTTP and streams; many never do, and making it
+    /// costs as much as a small request.
+    wasi: Option<WasiCtx>,
+    template: Arc<Template>,
     http: WasiHttpCtx,
     hooks: Hooks,
-    config: Arc<WasiConfigVariables>,
     pub memory: MemoryLimit,
 }
 
@@ -30,7 +33,7 @@ pub struct Template {
     env: Vec<(String, String)>,
     args: Vec<String>,
     dirs: WasiFilesystemCtx,
-    config: Arc<WasiConfigVariables>,
+    config: WasiConfigVariables,
     outbound: Option<Arc<Outbound>>,
     stdout: Output,
     stderr: Output,
@@ -78,7 +81,7 @@ impl Template {
             env: settings.env.clone(),
             args: settings.args.clone(),
             dirs: dirs.0,
-            config: Arc::new(settings.config.iter().cloned().collect()),
+            config: settings.config.iter().cloned().collect(),
             outbound,
             stdout,
             stderr,
@@ -92,7 +95,18 @@ impl Template {
         self.stderr.flush(limit).await;
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(self: &Arc<Self>) -> State {
+        State {
+            table: ResourceTable::new(),
+            wasi: None,
+            template: self.clone(),
+            http: WasiHttpCtx::new(),
+            hooks: Hooks::new(self.outbound.clone()),
+            memory: MemoryLimit::new(self.max_memory, self.scoreboard.clone()),
+        }
+    }
+
+    fn wasi(&self) -> WasiCtx {
         let mut wasi = WasiCtx::builder();
         wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
         wasi.envs(&self.env).args(&self.args);
@@ -100,26 +114,27 @@ impl Template {
         wasi.stderr(GuestOutput::new(self.stderr.clone()));
         let mut wasi = wasi.build();
         *wasi.filesystem() = self.dirs.clone();
-        State {
-            table: ResourceTable::new(),
-            wasi,
-            http: WasiHttpCtx::new(),
-            hooks: Hooks::new(self.outbound.clone()),
-            config: self.config.clone(),
-            memory: MemoryLimit::new(self.max_memory, self.scoreboard.clone()),
-        }
+        wasi
     }
 }
 
 impl State {
     pub fn config(&self) -> &WasiConfigVariables {
-        &self.config
+        &self.template.config
+    }
+}
+
+/// Streams and pollables need the table alone.
+impl IoView for State {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
     }
 }
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let ctx = self.wasi.get_or_insert_with(|| self.template.wasi());
+        WasiCtxView { ctx, table: &mut self.table }
     }
 }
 
