@@ -14,6 +14,7 @@ mod grants;
 mod instances;
 mod listening;
 mod metrics;
+mod sandbox;
 mod serve;
 mod service;
 mod streaming;
