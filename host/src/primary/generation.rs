@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use super::compile::Artifact;
 use crate::config::{DirGrant, PoolConfig};
+use crate::sandbox::{dirs, probe};
 use crate::worker::settings::{Dir, LogFormat, Settings};
 
 pub struct Generation {
@@ -21,7 +22,10 @@ pub struct Generation {
 impl Generation {
     pub fn new(number: u64, config: PoolConfig, artifact: Artifact) -> Result<Generation> {
         let name = config.plugin.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let dirs = config.dirs.iter().map(|dir| open_dir(&dir.host)).collect::<Result<_>>()?;
+        let walls = probe::decided()?;
+        let open =
+            |dir: &DirGrant| open_dir(&dir.host).map(|fd| dirs::lend(fd, dir.read_only, walls));
+        let dirs = config.dirs.iter().map(open).collect::<Result<_>>()?;
         Ok(Generation { number, artifact, name, dirs, config })
     }
 

@@ -35,6 +35,7 @@ mod stop;
 mod takeover;
 mod user;
 mod watch;
+mod watchdog;
 mod workers;
 
 use std::os::fd::OwnedFd;

@@ -14,6 +14,7 @@ use super::generation::Generation;
 use super::health;
 use super::listen::Accepted;
 use super::output::Output;
+use super::watchdog;
 use super::{Event, Events, WorkerId};
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{ConnectionId, Ends, FromWorker, ToWorker};
@@ -111,6 +112,11 @@ impl Worker {
     ) {
         let (id, channel, process) = (self.id, self.channel.clone(), self.process.clone());
         let (late, scoreboard) = (events.clone(), self.scoreboard.clone());
+        let (pid, large) = (self.pid(), events.clone());
+        let watchdog = tokio::task::spawn_local(async move {
+            let resident = watchdog::grows_beyond(pid, watchdog::ceiling()).await;
+            let _ = large.send(Event::Broken(id, format!("holds {} MiB", resident >> 20)));
+        });
         tokio::task::spawn_local(async move {
             let frames = async {
                 loop {
@@ -130,6 +136,7 @@ impl Worker {
                     let _ = events.send(Event::Broken(id, format!("{error:#}")));
                 }
             }
+            watchdog.abort();
             let _ = events.send(Event::Disconnected(id));
             let end = match tokio::time::timeout(LAST_BREATH, child::wait(&process.pidfd)).await {
                 Ok(end) => end,

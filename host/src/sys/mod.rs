@@ -2,6 +2,7 @@
 //! pages, descriptors over sockets, process titles. All `unsafe` of the program lives here and in
 //! the one call that loads an artifact.
 
+pub mod mounts;
 mod spawn;
 pub mod walls;
 
@@ -19,7 +20,7 @@ use nix::sys::socket::{
     sendmsg, socketpair,
 };
 
-pub use spawn::{Child, IdMaps, Spawn, spawn};
+pub use spawn::{Child, IdMaps, Spawn, spawn, user_namespace};
 
 pub const PAGE: usize = 4096;
 /// The descriptor a child finds its control channel on.

@@ -106,6 +106,36 @@ pub fn spawn(what: &Spawn<'_>) -> Result<Child> {
     Ok(child)
 }
 
+/// A user namespace with nobody in it, for a mount to map ids by.
+pub fn user_namespace(ids: &IdMaps) -> Result<OwnedFd> {
+    let (go, ready) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("create pipe")?;
+    let mut pidfd: RawFd = -1;
+    let mut args = clone_args(libc::CLONE_NEWUSER as u64, &mut pidfd);
+    let size = size_of_val(&args);
+    // SAFETY: a fork-like clone; the child makes only async-signal-safe calls, then exits.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &mut args, size) };
+    let pid = match Errno::result(pid).context("clone")? {
+        0 => {
+            let mut byte = 0u8;
+            // SAFETY: waits for the pipe's end on a descriptor it has from its parent.
+            unsafe {
+                libc::close(ready.as_raw_fd());
+                libc::read(go.as_raw_fd(), (&raw mut byte).cast(), 1);
+                libc::_exit(0)
+            }
+        }
+        pid => pid as libc::pid_t,
+    };
+    // SAFETY: CLONE_PIDFD stored a descriptor that is ours alone.
+    let _pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let namespace = ids
+        .write(pid)
+        .and_then(|()| std::fs::File::open(format!("/proc/{pid}/ns/user")).context("open"));
+    drop(ready);
+    nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).context("reap")?;
+    Ok(namespace?.into())
+}
+
 fn clone_args(namespaces: u64, pidfd: &mut RawFd) -> libc::clone_args {
     // SAFETY: all-zero is the documented default of every field.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };

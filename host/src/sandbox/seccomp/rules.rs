@@ -105,9 +105,14 @@ pub const SERVE: &[Rule] = &[
     any(SYS_brk, "the allocator"),
     only(
         SYS_madvise,
-        &[&[Is(2, MADV_DONTNEED as u64)], &[Is(2, MADV_FREE as u64)]],
-        "an instance's pages become zero again; the allocator gives memory back",
+        &[
+            &[Is(2, MADV_DONTNEED as u64)],
+            &[Is(2, MADV_FREE as u64)],
+            &[Is(2, MADV_HUGEPAGE as u64)],
+        ],
+        "an instance's pages become zero again; the allocator gives memory back or takes much",
     ),
+    any(SYS_getcpu, "the allocator asks which memory is near, where there are several"),
     only(
         SYS_process_madvise,
         &[&[Is(0, PIDFD_SELF), Is(3, MADV_DONTNEED as u64)]],
@@ -128,7 +133,11 @@ pub const SERVE: &[Rule] = &[
     any(SYS_gettid, "a panic names its thread"),
     any(SYS_getpid, "abort"),
     only(SYS_tgkill, &[&[OwnPid(0), Is(2, SIGABRT as u64)]], "abort; no signal to others"),
-    only(SYS_prctl, &[&[Is(0, PR_SET_NAME as u64)]], "the name that ps shows"),
+    only(
+        SYS_prctl,
+        &[&[Is(0, PR_SET_NAME as u64)], &[Is(0, PR_SET_VMA as u64)]],
+        "the name that ps shows; the allocator names its memory",
+    ),
     any(SYS_restart_syscall, "the kernel goes on with an interrupted sleep"),
     any(SYS_exit, "the end of a thread"),
     any(SYS_exit_group, "the end"),
@@ -169,14 +178,13 @@ pub const LOAD: &[Rule] = &[
     only(
         SYS_prctl,
         &[
-            &[Is(0, PR_SET_VMA as u64)],
             &[Is(0, SET_MDWE)],
             &[Is(0, PR_GET_SECCOMP as u64)],
             &[Is(0, PR_GET_NO_NEW_PRIVS as u64)],
             &[Is(0, PR_GET_DUMPABLE as u64)],
             &[Is(0, PR_SET_NO_NEW_PRIVS as u64)],
         ],
-        "memory gets names; no new code; the self-check; asked again by the second stage",
+        "no new code; the self-check; asked again by the second stage",
     ),
     any(SYS_capget, "the self-check"),
     any(SYS_getresuid, "the self-check"),
@@ -261,6 +269,7 @@ pub const COMPILE: &[Rule] = &[
     any(SYS_clock_gettime, "clocks"),
     any(SYS_getrandom, "hash seeds"),
     any(SYS_sched_yield, "locks"),
+    any(SYS_getcpu, "the allocator asks which memory is near"),
     any(SYS_sched_getaffinity, "how many CPUs there are"),
     any(SYS_prlimit64, "the size of the stack"),
     any(SYS_gettid, "a panic names its thread"),

@@ -1,0 +1,116 @@
+//! The walls of real workers, seen from outside. What they stop is tests/escapes.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Server, once, process, wait_for};
+
+fn status_of(pid: u32, field: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");
+    let found = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    found.unwrap_or_else(|| panic!("no {field}")).trim().to_owned()
+}
+
+fn link(pid: u32, name: &str) -> PathBuf {
+    std::fs::read_link(format!("/proc/{pid}/{name}")).unwrap_or_default()
+}
+
+/// Tests of walls that this machine does not allow would prove nothing.
+fn full_sandbox() -> bool {
+    let doctor = once::run(&["doctor"]);
+    assert_eq!(doctor.code, Some(0), "{:?}", doctor.stderr);
+    doctor.stdout[0].starts_with("sandbox: full (")
+}
+
+#[test]
+fn the_start_up_line_says_what_the_doctor_says() {
+    let server = Server::serving("hello", &[]);
+    let line = server.wait_line("host: sandbox: ");
+    let doctor = once::run(&["doctor"]);
+    assert_eq!(line.strip_prefix("host: ").unwrap(), doctor.stdout[0]);
+    server.finish();
+}
+
+#[test]
+fn a_worker_has_a_filter_no_capabilities_and_no_way_back() {
+    let server = Server::serving("hello", &["--workers", "2"]);
+    for pid in server.workers() {
+        assert_eq!(status_of(pid, "Seccomp"), "2");
+        assert_eq!(status_of(pid, "NoNewPrivs"), "1");
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert_eq!(status_of(pid, set), "0000000000000000", "{set}");
+        }
+        if nix::unistd::geteuid().is_root() {
+            assert_eq!(status_of(pid, "CapBnd"), "0000000000000000");
+            assert_eq!(status_of(pid, "Uid"), "65534\t65534\t65534\t65534");
+            assert_eq!(status_of(pid, "Groups"), "");
+        }
+    }
+    server.finish();
+}
+
+#[test]
+fn a_worker_shares_no_namespace_with_anybody() {
+    if !full_sandbox() {
+        return eprintln!("not tested: this machine allows no full sandbox");
+    }
+    let server = Server::serving("hello", &["--workers", "2"]);
+    let workers = server.workers();
+    let who = [std::process::id(), workers[0], workers[1]];
+    for namespace in ["pid", "net", "mnt", "ipc", "uts", "user"] {
+        let found: BTreeSet<PathBuf> =
+            who.iter().map(|pid| link(*pid, &format!("ns/{namespace}"))).collect();
+        assert_eq!(found.len(), 3, "{namespace}: {found:?}");
+    }
+    let root = std::fs::read_dir(format!("/proc/{}/root/", workers[0]));
+    assert_eq!(root.expect("look into its root").count(), 0);
+    server.finish();
+}
+
+#[test]
+fn a_worker_holds_declared_descriptors_only() {
+    let server = Server::serving("hello", &[]);
+    assert_eq!(server.get("/").text(), "hello world\n");
+    let worker = server.workers()[0];
+    let mut sockets = 0;
+    for entry in std::fs::read_dir(format!("/proc/{worker}/fd")).unwrap() {
+        let entry = entry.unwrap();
+        let target = std::fs::read_link(entry.path()).unwrap_or_default();
+        let target = target.to_str().unwrap();
+        let declared = ["/dev/null", "pipe:", "anon_inode:[eventpoll]", "anon_inode:[eventfd]"];
+        let memory = ["/memfd:host-artifact", "/memfd:host-scoreboard", "/memfd:wasm-memory-image"];
+        let known = declared.iter().chain(&memory).any(|start| target.starts_with(start));
+        sockets += usize::from(target.starts_with("socket:"));
+        assert!(known || target.starts_with("socket:"), "{:?} is {target}", entry.file_name());
+    }
+    // The channel, and the runtime's own pair of which it keeps one end twice.
+    assert!(sockets <= 5, "{sockets} sockets");
+    server.finish();
+}
+
+#[test]
+fn a_worker_is_said_to_die_of_what_it_dies_of() {
+    for (signal, name) in [
+        (Signal::SIGTERM, "SIGTERM"),
+        (Signal::SIGABRT, "SIGABRT"),
+        (Signal::SIGUSR1, "SIGUSR1"),
+        (Signal::SIGKILL, "SIGKILL"),
+    ] {
+        let server = Server::serving("hello", &[]);
+        process::signal(server.workers()[0], signal);
+        server.wait_line(&format!("worker 1 was killed by {name}"));
+        wait_for("its successor", || server.workers().first().copied());
+        server.finish();
+    }
+}
+
+#[test]
+fn without_a_sandbox_it_says_so() {
+    let server = Server::serving("hello", &["--insecure-no-sandbox"]);
+    server.wait_line("host: sandbox: NONE");
+    assert_eq!(status_of(server.workers()[0], "Seccomp"), "0");
+    assert_eq!(server.get("/").text(), "hello world\n");
+    server.finish();
+}
