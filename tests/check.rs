@@ -8,7 +8,8 @@ fn check_says_what_a_plugin_is_and_needs() {
     let ended = run(&["check", &plugin("fixture")]);
     assert_eq!(ended.code, Some(0), "{:?}", ended.stderr);
     let text = ended.stdout.join("\n");
-    for part in ["HTTP (wasi:http 0.2)", "wasi:http/incoming-handler@", "--allow-outbound", "--dir"] {
+    for part in ["HTTP (wasi:http 0.2)", "wasi:http/incoming-handler@", "--allow-outbound", "--dir"]
+    {
         assert!(text.contains(part), "{text}");
     }
     let ended = run(&["check", &plugin("hello-async"), "--format", "json"]);

@@ -95,7 +95,9 @@ impl Report {
             return Err(format!("imports what no host offers: {}", self.unknown.join(", ")));
         }
         if self.serves.is_empty() {
-            return Err("exports nothing that can be served, such as wasi:http/incoming-handler".into());
+            return Err(
+                "exports nothing that can be served, such as wasi:http/incoming-handler".into()
+            );
         }
         Ok(())
     }
@@ -146,6 +148,8 @@ mod tests {
         assert_eq!(http.verdict(), Ok(()));
         let odd = report(&["run"], &["acme:db/store"]);
         assert_eq!(odd.verdict(), Err("imports what no host offers: acme:db/store".into()));
-        assert!(report(&["run"], &[]).verdict().unwrap_err().contains("nothing that can be served"));
+        assert!(
+            report(&["run"], &[]).verdict().unwrap_err().contains("nothing that can be served")
+        );
     }
 }

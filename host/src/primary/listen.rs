@@ -67,7 +67,12 @@ impl Address {
 
 impl Listener {
     /// One that another process opened.
-    pub fn left(fd: OwnedFd, address: Address, unlink: Option<PathBuf>, inherited: bool) -> Listener {
+    pub fn left(
+        fd: OwnedFd,
+        address: Address,
+        unlink: Option<PathBuf>,
+        inherited: bool,
+    ) -> Listener {
         Listener { fd, address, unlink, inherited }
     }
 

@@ -55,6 +55,8 @@ fn with_compiler<T>(work: impl AsyncFnOnce(&Compiler) -> Result<T>) -> Result<T>
     result
 }
 
-fn boxed<'a, T>(future: impl Future<Output = T> + 'a) -> std::pin::Pin<Box<dyn Future<Output = T> + 'a>> {
+fn boxed<'a, T>(
+    future: impl Future<Output = T> + 'a,
+) -> std::pin::Pin<Box<dyn Future<Output = T> + 'a>> {
     Box::pin(future)
 }
