@@ -1,13 +1,14 @@
 //! A running host is told what to do: over its control socket, and by signals.
 
 use crate::support::load::{Load, Style, Tally};
+use crate::support::log::Log;
 use crate::support::once::{self, assert_one_line};
 use crate::support::{Scratch, Server, place, plugin, process, wait_for};
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 fn start(workers: &str, flags: &[&str]) -> Server {
@@ -204,10 +205,7 @@ fn stop_drains_and_returns_when_the_host_is_gone() {
 }
 
 /// A command that goes on, and its lines.
-fn follow(
-    server: &Server,
-    args: &[&str],
-) -> (std::process::Child, impl Iterator<Item = String> + use<>) {
+fn follow(server: &Server, args: &[&str]) -> (Child, ChildStdout) {
     let runtime = server.socket("x");
     let mut child = Command::new(place::HOST)
         .args(args)
@@ -215,46 +213,44 @@ fn follow(
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    (child, lines.map(|line| line.expect("a line")))
+    let stdout = child.stdout.take().unwrap();
+    (child, stdout)
 }
 
 #[test]
 fn events_tell_the_life_of_every_worker_in_order() {
     let server = start("1", &[]);
-    let (mut child, mut lines) = follow(&server, &["events"]);
-    // It listens from the moment it is told something.
-    let mut seen = Vec::new();
-    let mut sizes = [2, 1].iter().cycle();
-    while seen.is_empty() {
-        server.tell(&["scale", &sizes.next().unwrap().to_string()]);
-        std::thread::sleep(Duration::from_millis(50));
-        server.tell(&["scale", &sizes.next().unwrap().to_string()]);
-        seen.push(lines.next().expect("an event"));
-    }
-    process::signal(server.workers()[0], Signal::SIGKILL);
-    for line in lines.by_ref() {
-        let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        assert_eq!(event["pool"], "hello");
-        assert!(event["time"].as_u64().unwrap() > 1_600_000_000_000);
-        let done = event["event"] == "listening" && seen.iter().any(|l| l.contains("SIGKILL"));
-        seen.push(line);
-        if done {
-            break;
-        }
-    }
-    let killed = seen.iter().position(|line| line.contains(r#""signal":"SIGKILL""#)).unwrap();
-    let after: Vec<String> = seen[killed + 1..].iter().map(|l| name_of(l)).collect();
-    assert_eq!(after, ["fork", "online", "listening"]);
+    let (mut child, lines) = follow(&server, &["events"]);
+    let log = Log::default();
+    let reader = log.follow(lines);
+    wait_for("an event", || {
+        server.tell(&["reload"]);
+        (!log.lines().is_empty()).then_some(())
+    });
+    // From here on it has seen everything.
+    server.tell(&["reload"]);
+    wait_for("one worker", || (server.workers().len() == 1).then_some(()));
+    let (id, pid) = server.workers_by_id()[0];
+    process::signal(pid, Signal::SIGKILL);
+    let about = |worker: u32| {
+        let events = log.lines().into_iter().map(|line| {
+            let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            assert_eq!(event["pool"], "hello");
+            assert!(event["time"].as_u64().unwrap() > 1_600_000_000_000);
+            event
+        });
+        let events = events.filter(|event| event["worker"] == worker);
+        events.map(|event| event["event"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    wait_for("its successor", || (about(id + 1) == ["fork", "online", "listening"]).then_some(()));
+    assert_eq!(about(id), ["fork", "online", "listening", "disconnect", "exit"]);
+    let exit = format!(r#""event":"exit","worker":{id},"code":null,"signal":"SIGKILL""#);
+    assert_eq!(log.count(&exit), 1, "{:?}", log.lines());
     server.finish();
     // The command ends with its host.
-    assert!(lines.any(|line| line.contains("stopping")));
     assert!(child.wait().unwrap().success());
-}
-
-fn name_of(line: &str) -> String {
-    let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
-    event["event"].as_str().expect("a name").to_owned()
+    reader.join().unwrap();
+    assert!(log.count("stopping") == 1);
 }
 
 #[test]
@@ -264,7 +260,8 @@ fn logs_show_what_workers_printed_and_follow() {
     server.wait_output("first");
     let all = server.tell(&["logs"]);
     assert!(all.contains("host: serving") && all.contains("first"), "{all}");
-    let (mut child, mut lines) = follow(&server, &["logs", "-f"]);
+    let (mut child, stdout) = follow(&server, &["logs", "-f"]);
+    let mut lines = BufReader::new(stdout).lines().map(|line| line.expect("a line"));
     assert!(lines.any(|line| line.contains("first")));
     server.get("/stdout?text=second");
     assert!(lines.any(|line| line.contains("second")));

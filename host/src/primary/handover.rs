@@ -115,6 +115,9 @@ impl Fleet {
             Progress::Failed(why) => {
                 let _ = heir.process.kill();
                 let _ = heir.process.wait();
+                if let Some(socket) = &self.socket {
+                    socket.remove_of(heir.process.id());
+                }
                 self.output.log(&format!("upgrade: {why}; going on as before"));
                 let _ = heir.reply.send(Err(why));
             }
@@ -146,6 +149,8 @@ fn spawn(binary: &Path, line: &[OsString], channel: OwnedFd) -> Result<Child> {
         .arg("serve")
         .args(line)
         .env(TAKE_OVER, channel.as_raw_fd().to_string())
+        // The service manager expects its sign of life from whichever process is the main one.
+        .env_remove("WATCHDOG_PID")
         .spawn()
         .with_context(|| format!("start {shown}"))
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::PoolId;
 use super::fleet::Fleet;
 use super::listen::{Accepted, Listener};
-use super::pool::Phase;
+use super::pool::{Phase, Pool};
 use crate::config::ListenSpec;
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{FromHeir, ToHeir};
@@ -95,8 +95,8 @@ impl Estate {
 impl Fleet {
     /// Once everything serves: the predecessor may stop, and its connections come.
     pub fn tell_predecessor(&mut self) -> Result<()> {
-        let serving = self.pools.iter().all(|pool| pool.phase == Phase::Serving);
-        if !serving || self.estate.is_none() {
+        let serving = |pool: &Pool| pool.phase == Phase::Serving;
+        if self.estate.is_none() || !self.pools.iter().all(serving) {
             return Ok(());
         }
         if let Some(socket) = &mut self.socket {

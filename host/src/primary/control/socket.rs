@@ -50,7 +50,7 @@ impl Socket {
 
     /// One that takes the place of another host's when `move_in` is called.
     pub fn later(name: String, path: PathBuf) -> Result<Socket> {
-        let temporary = temporary(&path);
+        let temporary = temporary(&path, std::process::id());
         let bound = bind(&temporary)?.context("the name is taken")?;
         let mut socket = Socket::new(name, temporary, bound)?;
         socket.place = Some(path);
@@ -70,6 +70,11 @@ impl Socket {
         let meta = std::fs::symlink_metadata(&path).context("stat control socket")?;
         let file = (meta.dev(), meta.ino());
         Ok(Socket { name, path, place: None, file, listener: Some(listener) })
+    }
+
+    /// What a successor that did not get far has left.
+    pub fn remove_of(&self, pid: u32) {
+        let _ = std::fs::remove_file(temporary(&self.path, pid));
     }
 
     pub fn path(&self) -> &Path {
@@ -98,8 +103,8 @@ impl Drop for Socket {
     }
 }
 
-fn temporary(path: &Path) -> PathBuf {
-    path.with_extension(format!("{}.new", std::process::id()))
+fn temporary(path: &Path, pid: u32) -> PathBuf {
+    path.with_extension(format!("{pid}.new"))
 }
 
 /// `None` if somebody answers there already. A file nobody answers at is replaced.
