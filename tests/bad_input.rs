@@ -63,7 +63,8 @@ fn imports_that_nobody_provides_are_all_named() {
 #[test]
 fn a_plugin_that_cannot_start_shows_its_own_words() {
     let file = plugin("start-trap");
-    let ended = once::run(&["serve", "--plugin", &file, "--listen", "127.0.0.1:0"]);
+    let address = "127.0.0.1:0";
+    let ended = once::run(&["serve", "--plugin", &file, "--listen", address, "--workers", "1"]);
     assert_eq!(ended.code, Some(1), "{:#?}", ended.stderr);
     let own = ended.stderr.iter().find(|line| line.contains("no database to talk to"));
     assert!(own.is_some_and(|line| line.starts_with("[worker ")), "{:#?}", ended.stderr);

@@ -3,7 +3,7 @@
 use super::log::Log;
 use super::once::{self, Ended};
 use super::place::{self, HOST, Scratch};
-use super::{DEADLINE, http, process, wait_for};
+use super::{DEADLINE, http, process, wait_for, wait_within};
 use nix::sys::signal::Signal;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -88,7 +88,8 @@ impl Server {
     pub fn wait_ready(&mut self, generation: u32) -> String {
         let end = format!(", generation {generation}");
         let ready = |line: &str| line.starts_with("host: serving ") && line.ends_with(&end);
-        let line = wait_for("the ready line", || {
+        // The plugin may have to be compiled, on a machine that is busy with all the other tests.
+        let line = wait_within(3 * DEADLINE, "the ready line", || {
             assert!(self.child.try_wait().expect("wait for host").is_none(), "it has ended");
             self.stderr.find(Duration::from_millis(5), ready)
         });
@@ -184,7 +185,9 @@ impl Server {
 
     /// Waits until the primary has ended, and all that belonged to it.
     pub fn wait_end(&mut self) -> ExitStatus {
-        self.seen.extend(process::children(self.pid()));
+        // A primary that has taken over is its child too, and stays.
+        let children = process::children(self.pid()).into_iter();
+        self.seen.extend(children.filter(|pid| process::title(*pid) != "host: primary"));
         let status = wait_for("host to end", || self.child.try_wait().expect("wait for host"));
         self.ended = Some(status);
         for pid in std::mem::take(&mut self.seen) {

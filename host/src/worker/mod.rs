@@ -10,6 +10,7 @@ mod control;
 mod deadline;
 mod epoch;
 mod failure;
+mod file_threads;
 mod http;
 mod outbound;
 mod plugin;
@@ -50,6 +51,7 @@ type ToPrimary = Channel<FromWorker, ToWorker>;
 pub fn run(walls: Walls) -> Result<()> {
     sandbox::fds::only_the_declared()?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.max_blocking_threads(file_threads::COUNT).thread_keep_alive(file_threads::STAY);
     let runtime = builder.enable_all().build_local(Default::default())?;
     runtime.block_on(async {
         let channel: Rc<ToPrimary> = Rc::new(Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?);
@@ -115,6 +117,9 @@ async fn start(
         _ => None,
     };
     let worker = Worker::new(settings, plugin?, scoreboard, stderr, log)?;
+    if !given.dirs.is_empty() {
+        file_threads::start().await?;
+    }
     sandbox::seal(entered)?;
     Ok(worker)
 }
