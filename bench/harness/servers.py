@@ -120,7 +120,7 @@ def place(cpus, settings):
 def shown(argv, env):
     """The command as a reader would type it: without directories and ports of the moment."""
     words = [f"{key}={value}" for key, value in (env or {}).items() if "/" not in value and key != "PORT"]
-    words += [argument.rpartition("/")[2] if argument.startswith("/") else argument for argument in argv]
+    words += [re.sub(r"(?<!:)(?<!/)/\S*/(?=\S)", "", argument) for argument in argv]
     return " ".join(words)
 
 

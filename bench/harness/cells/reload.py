@@ -71,7 +71,8 @@ class Nginx:
         old = set(server.below())
         self.server.process.send_signal(signal.SIGHUP)
         end = time.monotonic() + 10
-        while old & set(server.below()) and time.monotonic() < end:
+        # Not until the old workers are gone: some of them linger on a connection for minutes.
+        while len(set(server.below()) - old) < 2 and time.monotonic() < end:
             time.sleep(0.005)
 
     def drained(self):
