@@ -36,7 +36,7 @@ fn a_worker_that_grows_too_large_is_replaced() {
 fn watch_reloads_when_the_file_is_replaced_or_rewritten_and_survives_a_bad_one() {
     let scratch = Scratch::new();
     let path = scratch.write("app.wasm", std::fs::read(plugin("hello")).unwrap());
-    let mut server = Server::start(&["--plugin", &path, "--watch"]);
+    let mut server = Server::start(&["--plugin", &path, "--watch", "--workers", "1"]);
     let fixture = std::fs::read(plugin("fixture")).unwrap();
     scratch.write("new.wasm", &fixture);
     std::fs::rename(scratch.at("new.wasm"), &path).unwrap();

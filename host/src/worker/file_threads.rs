@@ -17,7 +17,9 @@ pub async fn start() -> Result<()> {
     let all_there = Arc::new(Barrier::new(COUNT));
     let wait = |_| {
         let all_there = all_there.clone();
-        tokio::task::spawn_blocking(move || drop(all_there.wait()))
+        tokio::task::spawn_blocking(move || {
+            all_there.wait();
+        })
     };
     let tasks: Vec<_> = (0..COUNT).map(wait).collect();
     let started = tokio::time::timeout(DEADLINE, futures::future::try_join_all(tasks)).await;

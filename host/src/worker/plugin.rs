@@ -65,8 +65,12 @@ impl Plugin {
     async fn try_out(&self) -> Result<()> {
         let mut store = self.store();
         match &self.handler {
-            Handler::V02(pre) => drop(pre.instantiate_async(&mut store).await?),
-            Handler::V03(pre) => drop(pre.instantiate_async(&mut store).await?),
+            Handler::V02(pre) => {
+                pre.instantiate_async(&mut store).await?;
+            }
+            Handler::V03(pre) => {
+                pre.instantiate_async(&mut store).await?;
+            }
         }
         Ok(())
     }

@@ -166,7 +166,7 @@ pub const LOAD: &[Rule] = &[
         ],
         "that image is sealed; log pipes become non-blocking",
     ),
-    only(SYS_ioctl, &[&[Is(1, FIONBIO as u64)]], "sockets become non-blocking"),
+    only(SYS_ioctl, &[&[Is(1, FIONBIO)]], "sockets become non-blocking"),
     any(SYS_mprotect, "the artifact's code becomes executable"),
     only(SYS_mmap, &[&[Bits(2, EXEC, 0)]], "the shared scoreboard page"),
     any(SYS_madvise, "the allocator says how it will use its memory"),
