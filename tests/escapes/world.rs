@@ -166,7 +166,8 @@ pub fn start(role: &str, walls: Walls) -> Result<(OwnedFd, sys::Child)> {
         walls: &walls.encode(),
         stdin: null.as_fd(),
         stdout: null.as_fd(),
-        stderr: std::io::stderr().as_fd(),
+        // Never a file: that could not grow behind the walls.
+        stderr: null.as_fd(),
         channel: theirs.as_fd(),
         namespaces: namespaces::flags(&walls),
         ids: namespaces::id_maps(&walls).as_ref(),

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::sys;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -22,14 +24,19 @@ fn total(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Ends when the process holds more than that, with how much; never if it does not live to.
-pub async fn grows_beyond(pid: i32, ceiling: u64) -> u64 {
+/// Ends when the process holds more than that, with how much; never if it does not live to. Looks
+/// while `busy`, and once more after; then it sleeps until woken, so that idle hosts stay asleep.
+pub async fn grows_beyond(pid: i32, ceiling: u64, woken: &Notify, busy: impl Fn() -> bool) -> u64 {
     loop {
+        let was_busy = busy();
         tokio::time::sleep(LOOK_EVERY).await;
         match sys::resident_memory(pid) {
             Some(resident) if resident > ceiling => return resident,
             Some(_) => {}
             None => return std::future::pending().await,
+        }
+        if !was_busy {
+            woken.notified().await;
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
+use tokio::sync::Notify;
 
 use super::child::{self, Child, End};
 use super::generation::Generation;
@@ -53,6 +54,8 @@ pub struct Worker {
     pub blames_artifact: bool,
     /// Connections it was given but has not read from: ours to give to another if it dies.
     untaken: HashMap<ConnectionId, Accepted>,
+    /// Told of each connection.
+    given: Rc<Notify>,
     assigned: u64,
     channel: Rc<Channel<ToWorker, FromWorker>>,
     process: Rc<sys::Child>,
@@ -95,6 +98,7 @@ impl Worker {
             failure: None,
             blames_artifact: false,
             untaken: HashMap::new(),
+            given: Rc::default(),
             assigned: 0,
             channel: Rc::new(child.channel),
             process: Rc::new(child.process),
@@ -112,11 +116,7 @@ impl Worker {
     ) {
         let (id, channel, process) = (self.id, self.channel.clone(), self.process.clone());
         let (late, scoreboard) = (events.clone(), self.scoreboard.clone());
-        let (pid, large) = (self.pid(), events.clone());
-        let watchdog = tokio::task::spawn_local(async move {
-            let resident = watchdog::grows_beyond(pid, watchdog::ceiling()).await;
-            let _ = large.send(Event::Broken(id, format!("holds {} MiB", resident >> 20)));
-        });
+        let watchdog = tokio::task::spawn_local(self.watch_memory(events.clone()));
         tokio::task::spawn_local(async move {
             let frames = async {
                 loop {
@@ -160,6 +160,18 @@ impl Worker {
         });
     }
 
+    fn watch_memory(&self, events: Events) -> impl Future<Output = ()> + use<> {
+        let (id, pid, woken) = (self.id, self.pid(), self.given.clone());
+        let scoreboard = self.scoreboard.clone();
+        // Of connections it accepts itself we hear nothing, and have to look all the time.
+        let accepts = self.generation.config().balance.workers_accept();
+        async move {
+            let busy = || accepts || scoreboard.connections_open.load(Relaxed) > 0;
+            let resident = watchdog::grows_beyond(pid, watchdog::ceiling(), &woken, busy).await;
+            let _ = events.send(Event::Broken(id, format!("holds {} MiB", resident >> 20)));
+        }
+    }
+
     /// Connections it holds, as far as it admits having closed some.
     pub fn connections(&self) -> u64 {
         self.assigned.saturating_sub(self.scoreboard.connections_closed.load(Relaxed))
@@ -178,6 +190,7 @@ impl Worker {
             return Err(connection);
         }
         self.assigned += 1;
+        self.given.notify_one();
         self.untaken.insert(id, connection);
         Ok(())
     }
