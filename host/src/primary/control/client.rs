@@ -111,7 +111,10 @@ impl Client {
         for line in recent.iter().filter(|line| wanted(line)) {
             self.send(&LogLine { line: line.to_string() }).await?;
         }
-        while follow {
+        if !follow {
+            return Err(Gone);
+        }
+        loop {
             let line = tokio::select! {
                 line = lines.recv() => line,
                 () = closed(&mut self.reader) => return Err(Gone),
@@ -127,7 +130,6 @@ impl Client {
                 Err(RecvError::Closed) => return Err(Gone),
             }
         }
-        Err(Gone)
     }
 
     async fn answer(&mut self, value: &impl Serialize) -> Result<(), Gone> {
