@@ -37,15 +37,17 @@ fn check_refuses_what_cannot_be_served_in_one_line() {
 fn a_plugin_compiled_ahead_is_served_and_a_broken_one_refused() {
     let scratch = Scratch::new();
     let artifact = scratch.at("hello.cwasm");
-    assert_eq!(run(&["compile", &plugin("hello"), "-o", &artifact]).code, Some(0));
+    let hello = place::wat("hello");
+    let compiled = run(&["compile", &hello, "-o", &artifact]);
+    assert_eq!(compiled.code, Some(0), "{:?}", compiled.stderr);
     let server = Server::start(&["--plugin", &artifact, "--no-cache"]);
-    assert_eq!(server.get("/").text(), "hello world\n");
+    assert_eq!(server.get("/").text(), "hello from wat\n");
     server.finish();
     let mut bytes = std::fs::read(&artifact).unwrap();
     bytes.truncate(bytes.len() / 2);
     let broken = scratch.write("broken.cwasm", bytes);
     let args = ["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--plugin", &broken];
     assert_one_line(&run(&args), 1, &["broken.cwasm"]);
-    let nowhere = run(&["compile", &plugin("hello"), "-o", "/no/such/dir/a.cwasm"]);
+    let nowhere = run(&["compile", &hello, "-o", "/no/such/dir/a.cwasm"]);
     assert_one_line(&nowhere, 1, &["/no/such/dir/a.cwasm"]);
 }

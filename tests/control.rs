@@ -116,15 +116,17 @@ fn a_reload_takes_the_plugin_it_is_given_and_says_when_it_is_done() {
 
 #[test]
 fn operations_during_a_reload_wait_for_it() {
-    let server = start("2", &["--no-cache"]);
+    let flags = ["--workers", "2", "--health-path", "/slow?ms=500"];
+    let server = Server::serving("fixture", &flags);
     std::thread::scope(|scope| {
-        let reload = scope.spawn(|| server.tell(&["reload", "--plugin", &plugin("fixture")]));
+        let reload = scope.spawn(|| server.tell(&["reload"]));
         server.wait_line("reload: generation 2 starting");
         let scale = scope.spawn(|| server.tell(&["scale", "3"]));
+        server.wait_line("a reload is in progress; doing this after it");
         assert!(reload.join().unwrap().starts_with("generation 2 serving"));
         assert_eq!(scale.join().unwrap(), "3 workers");
     });
-    assert_eq!(ids(&server).len(), 3);
+    assert_eq!(ids(&server), [3, 4, 5]);
     server.finish();
 }
 
