@@ -8,7 +8,7 @@
 
 use anyhow::{Context, Result, ensure};
 use wasmparser::{Parser, Validator, WasmFeatures};
-use wasmtime::{Config, Engine, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
 /// Only these two; the byte is what an artifact ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +29,10 @@ const CORE_INSTANCES_PER_COMPONENT: u32 = 10;
 const MEMORIES_PER_COMPONENT: u32 = 2;
 const TABLES_PER_COMPONENT: u32 = 4;
 
-/// Kept resident between two instances, the measured best for a fresh instance per request:
-/// below, page faults cost more than clearing; above, clearing costs more than page faults.
+/// Kept resident between two instances, the measured best for a fresh instance per request. Where
+/// the kernel can say which pages were written, only those are restored, in place; else the first
+/// bytes of a memory are, whether written or not, and more would cost more than the page faults.
+const KEEP_WRITTEN: usize = 512 << 10;
 const KEEP_MEMORY: usize = 64 << 10;
 const KEEP_TABLE: usize = 4 << 10;
 const KEEP_STACK: usize = 8 << 10;
@@ -92,16 +94,26 @@ pub fn compile(wasm: &[u8]) -> Result<Vec<u8>> {
 pub fn for_artifact(artifact: &[u8], limits: &EngineLimits) -> Result<Engine> {
     ensure!(limits.max_instances > 0, "a worker needs room for one instance");
     let flavor = Flavor::of_artifact(artifact)?;
-    let mut pooled = config(flavor);
-    pooled.allocation_strategy(pool(limits));
-    if let Ok(engine) = Engine::new(&pooled) {
-        return Ok(engine);
+    for page_map in [Enabled::Yes, Enabled::No] {
+        let mut pooled = config(flavor);
+        pooled.allocation_strategy(pool(limits.max_instances, page_map));
+        if let Ok(engine) = Engine::new(&pooled) {
+            return Ok(engine);
+        }
     }
     Ok(Engine::new(&config(flavor))?)
 }
 
-fn pool(limits: &EngineLimits) -> PoolingAllocationConfig {
-    let n = limits.max_instances;
+/// Has wasmtime open this process's own page map, which it keeps from then on: behind the walls
+/// nothing can be opened. Where the kernel has none to offer, pools do without.
+pub fn open_page_map() {
+    let mut pooled = Config::new();
+    pooled.allocation_strategy(pool(1, Enabled::Yes));
+    let _ = Engine::new(&pooled);
+}
+
+fn pool(n: u32, page_map: Enabled) -> PoolingAllocationConfig {
+    let keep_memory = if page_map == Enabled::Yes { KEEP_WRITTEN } else { KEEP_MEMORY };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(n)
         .total_core_instances(n.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
@@ -113,7 +125,8 @@ fn pool(limits: &EngineLimits) -> PoolingAllocationConfig {
         .table_elements(100_000)
         .max_core_instance_size(16 << 20)
         .max_component_instance_size(16 << 20)
-        .linear_memory_keep_resident(KEEP_MEMORY)
+        .linear_memory_keep_resident(keep_memory)
+        .pagemap_scan(page_map)
         .table_keep_resident(KEEP_TABLE)
         .async_stack_keep_resident(KEEP_STACK)
         .max_unused_warm_slots(n);

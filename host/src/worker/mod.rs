@@ -93,6 +93,7 @@ async fn start(
     let artifact = sys::FileMap::sealed(&given.artifact)?;
     let scoreboard = Scoreboard::map(&given.scoreboard)?;
     scoreboard.note_death()?;
+    engine::open_page_map();
     // From here on bytes are read that a hijacked compiler could have chosen.
     let entered = sandbox::enter(Role::Worker, walls, &grants(&settings, &given.dirs))?;
     let limits = EngineLimits { max_instances: settings.limits.max_instances };

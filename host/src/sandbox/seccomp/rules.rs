@@ -47,6 +47,8 @@ const NOT_IN_A_THREAD: u64 = (CLONE_VFORK
     | CLONE_NEWCGROUP) as u64;
 const PIDFD_SELF: u64 = -10000i32 as u32 as u64;
 const SET_MDWE: u64 = 65;
+/// `_IOWR('f', 16, struct pm_scan_arg)` of linux/fs.h.
+const PAGEMAP_SCAN: u64 = 0xc060_6610;
 const FOR_WRITING: u64 = (O_ACCMODE | O_CREAT | O_TRUNC) as u64;
 
 /// For good, while requests are served.
@@ -117,6 +119,11 @@ pub const SERVE: &[Rule] = &[
         SYS_process_madvise,
         &[&[Is(0, PIDFD_SELF), Is(3, MADV_DONTNEED as u64)]],
         "the same for many ranges at once, in this process only",
+    ),
+    only(
+        SYS_ioctl,
+        &[&[Is(1, PAGEMAP_SCAN)]],
+        "which of its own pages an instance wrote; no other process's map is open",
     ),
     any(SYS_futex, "the epoch thread sleeps and is woken"),
     any(SYS_rt_sigaction, "a fault outside plugin code goes to its default action"),
