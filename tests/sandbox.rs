@@ -52,6 +52,22 @@ fn a_worker_has_a_filter_no_capabilities_and_no_way_back() {
 }
 
 #[test]
+fn the_resolver_is_nobody_too() {
+    let server = Server::serving("hello", &["--allow-outbound", "example.com"]);
+    let resolver = wait_for("the resolver", || {
+        let children = process::children(server.pid()).into_iter();
+        children.into_iter().find(|pid| process::title(*pid).starts_with("host: resolver"))
+    });
+    wait_for("its filter", || (status_of(resolver, "Seccomp") == "2").then_some(()));
+    assert_eq!(status_of(resolver, "NoNewPrivs"), "1");
+    assert_eq!(status_of(resolver, "CapEff"), "0000000000000000");
+    if nix::unistd::geteuid().is_root() {
+        assert_eq!(status_of(resolver, "Uid"), "65534\t65534\t65534\t65534");
+    }
+    server.finish();
+}
+
+#[test]
 fn a_worker_shares_no_namespace_with_anybody() {
     if !full_sandbox() {
         return eprintln!("not tested: this machine allows no full sandbox");

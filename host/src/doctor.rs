@@ -64,6 +64,10 @@ fn print_system_calls() {
             println!("  {:>4}{some}: {}", rule.call, rule.why);
         }
     }
+    println!("refused to the resolver, which may do anything else:");
+    for (call, why) in rules::NOT_FOR_NAMES {
+        println!("  {call:>4}: {why}");
+    }
     println!("answered with an error:");
     for (call, why) in rules::REFUSED.iter().flat_map(|(_, calls)| *calls) {
         println!("  {call:>4}: {why}");

@@ -91,7 +91,7 @@ fn child(role: &str, walls: &str) -> ExitCode {
     let result = match role {
         sandbox::probe::ROLE => sandbox::probe::run(walls),
         "compiler" => Walls::decode(walls).and_then(compiler::run),
-        "resolver" => resolver::run(),
+        "resolver" => Walls::decode(walls).and_then(resolver::run),
         "worker" => Walls::decode(walls).and_then(worker::run),
         _ => return ExitCode::from(2),
     };

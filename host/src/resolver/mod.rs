@@ -17,6 +17,7 @@ use tokio::task::LocalSet;
 
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{FromResolver, Refusal, ToResolver, WantsConnection};
+use crate::sandbox::{self, Walls};
 use crate::sys;
 use policy::Grant;
 
@@ -26,7 +27,9 @@ const AT_ONCE: usize = 256;
 
 type ToPeer = Channel<FromResolver, WantsConnection>;
 
-pub fn run() -> Result<()> {
+pub fn run(walls: Walls) -> Result<()> {
+    sandbox::fds::only_the_declared()?;
+    sandbox::enter_resolver(walls)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let channel: Channel<(), ToResolver> = Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?;

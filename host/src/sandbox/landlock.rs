@@ -33,6 +33,32 @@ pub fn restrict(grants: &[Grant<'_>]) -> Result<u8> {
     }
 }
 
+/// What the C library reads to look a name up, its own parts included.
+const NAMES: &[&str] = &[
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/usr",
+    "/run/systemd/resolve",
+    "/run/resolvconf",
+    "/run/NetworkManager",
+    "/run/nscd",
+];
+
+/// For the resolver: read those, connect anywhere, listen nowhere, write nothing.
+pub fn restrict_resolver() -> Result<()> {
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(TESTED))?
+        .handle_access(AccessNet::BindTcp)?
+        .scope(Scope::Signal)?
+        .create()?
+        .add_rules(landlock::path_beneath_rules(NAMES, read))?
+        .restrict_self()?;
+    Ok(())
+}
+
 /// Never: execution, devices, sockets and pipes with names, ioctls.
 fn allowed(read_only: bool) -> landlock::BitFlags<AccessFs> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;

@@ -83,6 +83,20 @@ pub fn enter(role: Role, walls: Walls, grants: &[Grant<'_>]) -> Result<Entered> 
     Ok(Entered { role, walls, files, in_force, by_path })
 }
 
+/// The resolver's own, looser walls: it keeps the network and what looking up names reads, since
+/// that is what it is for.
+pub fn enter_resolver(walls: Walls) -> Result<()> {
+    if walls.insecure {
+        return Ok(());
+    }
+    selfcheck::single_thread()?;
+    identity::drop_to(walls.uid).context("give up privileges")?;
+    identity::pin(sys::CHANNEL_FD)?;
+    landlock::restrict_resolver().context("landlock")?;
+    rlimits::for_resolver()?;
+    seccomp::install_denials()
+}
+
 /// What is left to take away once the artifact is loaded and every thread runs.
 pub fn seal(entered: Entered) -> Result<selfcheck::InForce> {
     let Entered { role, walls, files, mut in_force, by_path } = entered;

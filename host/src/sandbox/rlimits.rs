@@ -34,6 +34,14 @@ pub fn before_load(role: Role) -> Result<()> {
     }
 }
 
+/// It starts threads, holds a socket a request, and writes no file.
+pub fn for_resolver() -> Result<()> {
+    limit(RLIMIT_CORE, 0)?;
+    limit(RLIMIT_MEMLOCK, 0)?;
+    limit(RLIMIT_FSIZE, 0)?;
+    limit(RLIMIT_NOFILE, WORKER_DESCRIPTORS)
+}
+
 /// No process or thread more, and no file made larger unless files were granted. This comes after
 /// loading, which starts a thread and writes memory images.
 pub fn after_load(files: Files) -> Result<()> {

@@ -46,6 +46,11 @@ pub fn install_first(role: Role, files: Files) -> Result<()> {
     apply(&allowing(lists)?).context("filter system calls")
 }
 
+/// For the resolver, whose C library may do much: takes away what it has no business with.
+pub fn install_denials() -> Result<()> {
+    apply(&refusing(libc::EPERM, rules::NOT_FOR_NAMES)?).context("refuse system calls")
+}
+
 /// Binds the threads that run by now as well.
 pub fn install_second(files: Files) -> Result<()> {
     let lists: &[&[Rule]] = match files {

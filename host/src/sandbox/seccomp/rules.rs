@@ -307,3 +307,27 @@ pub const REFUSED: &[(i32, &[(i64, &str)])] = &[
     ),
     (EACCES, &[(SYS_socket, "wasi:sockets, which plugins may import and call")]),
 ];
+
+/// The resolver may not.
+pub const NOT_FOR_NAMES: &[(i64, &str)] = &[
+    (SYS_execve, "runs no program"),
+    (SYS_execveat, "runs no program"),
+    (SYS_ptrace, "looks into no process"),
+    (SYS_process_vm_readv, "looks into no process"),
+    (SYS_process_vm_writev, "looks into no process"),
+    (SYS_kill, "signals nobody"),
+    (SYS_mount, "mounts nothing"),
+    (SYS_umount2, "mounts nothing"),
+    (SYS_pivot_root, "keeps its root"),
+    (SYS_chroot, "keeps its root"),
+    (SYS_unshare, "makes no namespace"),
+    (SYS_setns, "enters no namespace"),
+    (SYS_open_by_handle_at, "opens by path only"),
+    (SYS_bpf, "a part of the kernel with a history"),
+    (SYS_perf_event_open, "the same"),
+    (SYS_userfaultfd, "the same"),
+    (SYS_io_uring_setup, "the same, and a way around filters"),
+    (SYS_keyctl, "the same"),
+    (SYS_add_key, "the same"),
+    (SYS_request_key, "the same"),
+];
