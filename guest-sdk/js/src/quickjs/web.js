@@ -177,7 +177,6 @@ Object.assign(globalThis, {
   console,
   queueMicrotask,
   runJobs,
-  runJobs,
   self: globalThis,
   setInterval,
   setTimeout,
