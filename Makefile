@@ -9,10 +9,13 @@ GUESTS     = plugins/toolchain.sh cargo
 COMPONENTS = --workspace --exclude core-module
 
 .DEFAULT_GOAL := help
+
+include plugins/languages.mk
+
 .PHONY: help serve test bench plugins host lint fmt compiler
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 19
 	@echo
 	@echo 'make serve PLUGIN=app.wasm WORKERS=4 LISTEN=127.0.0.1:9000 serves your own plugin.'
 

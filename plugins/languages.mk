@@ -30,3 +30,7 @@ js-packages:
 # Its other generators would take several minutes more to build.
 $(TOOLS)/bin/wit-bindgen:
 	cargo install --quiet --locked --root $(TOOLS) --no-default-features --features c,go,async wit-bindgen-cli@0.63.0
+
+.PHONY: plugins-foreign
+plugins-foreign: host ## fetch, build and serve components that others published
+	plugins/foreign/run target/release/host

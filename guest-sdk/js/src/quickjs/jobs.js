@@ -174,7 +174,7 @@ export const setTimeout = (callback, delay = 0, ...args) => addTimer(callback, d
 export const setInterval = (callback, delay = 0, ...args) => addTimer(callback, delay, args, Math.max(1, delay));
 export const clearTimeout = (timer) => void timers.delete(timer);
 
-function runJobs() {
+export function runJobs() {
   // Jobs add jobs.
   for (let index = 0; index < jobs.length; index++) jobs[index]();
   jobs.length = 0;

@@ -1,5 +1,5 @@
 // The part of the Web's API that HTTP handlers use, for QuickJS. Bodies are whole: no streams, no FormData.
-import { Promise, clearTimeout, queueMicrotask, setInterval, setTimeout, settle } from "./jobs.js";
+import { Promise, clearTimeout, queueMicrotask, runJobs, setInterval, setTimeout, settle } from "./jobs.js";
 import { TextDecoder, TextEncoder, console } from "./text.js";
 
 const encoder = new TextEncoder();
@@ -176,6 +176,7 @@ Object.assign(globalThis, {
   clearTimeout,
   console,
   queueMicrotask,
+  runJobs,
   self: globalThis,
   setInterval,
   setTimeout,

@@ -1,0 +1,222 @@
+// Node's `cluster` as the primary program sees it, over `host:cluster/primary`:
+//
+//   import cluster, { run } from "host-sdk/cluster/primary";
+//   const program = run(() => { cluster.on("message", …); cluster.fork(); });
+//   export { program as run };
+//
+// `main` is called when the program starts; then events and timers are delivered until the host has stopped.
+import * as raw from "host:cluster/primary@0.1.0";
+import * as clock from "wasi:clocks/monotonic-clock@0.2.12";
+import { poll } from "wasi:io/poll@0.2.12";
+import { EventEmitter } from "./events.js";
+import { decode, encode } from "./message.js";
+import { blocking, caseOf, dispose, toError } from "./wit.js";
+
+class Worker extends EventEmitter {
+  exitedAfterDisconnect = false;
+  #dead = false;
+
+  constructor(id) {
+    super();
+    this.id = id;
+  }
+
+  #info() {
+    return attempt(`worker ${this.id}`, () => raw.worker(this.id));
+  }
+  get process() {
+    return { pid: this.#info().pid };
+  }
+
+  /** Waits while the worker's queue is full, where Node would let it grow. */
+  send(message) {
+    const body = encode(message);
+    blocking(`send to worker ${this.id}`, () => raw.send(this.id, body), () => raw.subscribeSend(this.id));
+    return true;
+  }
+  kill(signal = "SIGTERM") {
+    attempt(`kill worker ${this.id}`, () => raw.kill(this.id, signal.toLowerCase()));
+  }
+  disconnect() {
+    attempt(`disconnect worker ${this.id}`, () => raw.disconnect(this.id));
+    return this;
+  }
+  isConnected() {
+    return !this.#dead && this.#info().connected;
+  }
+  isDead() {
+    return this.#dead;
+  }
+
+  /** For the event loop below. */
+  ended(afterDisconnect) {
+    this.#dead = true;
+    this.exitedAfterDisconnect = afterDisconnect;
+  }
+}
+
+class Cluster extends EventEmitter {
+  isPrimary = true;
+  isMaster = true;
+  isWorker = false;
+  /** By number; kept up to date by events. */
+  workers = {};
+
+  get settings() {
+    const { plugin, arguments: args, silent, ...rest } = raw.settings();
+    return { ...rest, exec: plugin, args, silent };
+  }
+
+  fork(env = {}) {
+    const pairs = Object.entries(env).map(([name, value]) => [name, `${value}`]);
+    return this.track(attempt("fork a worker", () => raw.fork(pairs)));
+  }
+
+  /** `exec` is the name of a plugin that the operator gave. */
+  setupPrimary({ exec, args, silent } = {}) {
+    attempt("set up the primary", () => raw.setup({ plugin: exec, arguments: args, silent }));
+  }
+
+  disconnect() {
+    attempt("disconnect the cluster", () => raw.disconnect(undefined));
+  }
+
+  /** Starts the next generation. Node has no such thing. */
+  reload() {
+    attempt("reload", () => raw.reload());
+  }
+
+  track(id) {
+    return (this.workers[id] ??= new Worker(id));
+  }
+}
+
+const cluster = new Cluster();
+export default cluster;
+
+function attempt(what, action) {
+  try {
+    return action();
+  } catch (error) {
+    throw toError(what, error);
+  }
+}
+
+/** `worker` and then the cluster hear of it, as in Node. */
+function tell(event, worker, ...values) {
+  worker.emit(event, ...values);
+  cluster.emit(event, worker, ...values);
+}
+
+const HANDLERS = {
+  fork: (id) => tell("fork", cluster.track(id)),
+  online: (id) => tell("online", cluster.track(id)),
+  disconnect: (id) => tell("disconnect", cluster.track(id)),
+  listening: ({ worker, address }) => tell("listening", cluster.track(worker), addressOf(address)),
+  message: ({ worker: id, message }) => {
+    const worker = cluster.track(id);
+    const reply = message.request == null ? undefined : (value) => respond(id, message.request, value);
+    tell("message", worker, decode(message.body), reply);
+  },
+  exit: ({ worker: id, status, exitedAfterDisconnect }) => {
+    const worker = cluster.track(id);
+    delete cluster.workers[id];
+    worker.ended(exitedAfterDisconnect);
+    tell("exit", worker, ...exitOf(status));
+  },
+  setup: () => cluster.emit("setup", cluster.settings),
+  signal: (name) => cluster.emit(name.toUpperCase(), name.toUpperCase()),
+  lost: (count) => cluster.emit("lost", count),
+};
+
+function respond(id, request, value) {
+  const body = encode(value);
+  blocking(`reply to worker ${id}`, () => raw.reply(id, request, body), () => raw.subscribeSend(id));
+}
+
+const addressOf = ({ tag, val }) => (tag === "ip" ? { address: val.address, port: val.port } : { path: val });
+
+function exitOf({ tag, val }) {
+  if (tag === "code") return [val, null];
+  return [null, tag === "signal" ? val.toUpperCase() : `SIGRTMIN+${val - 34}`];
+}
+
+const timers = new Map();
+let lastTimer = 0;
+
+const milliseconds = () => Number(clock.now()) / 1e6;
+const add = (repeat) => (callback, delay = 0, ...args) => {
+  timers.set(++lastTimer, { at: milliseconds() + delay, repeat: repeat && Math.max(1, delay), callback, args });
+  return lastTimer;
+};
+export const setTimeout = add(false);
+export const setInterval = add(true);
+export const clearTimeout = (timer) => void timers.delete(timer);
+export const clearInterval = clearTimeout;
+
+function runTimers() {
+  const now = milliseconds();
+  for (const [id, timer] of timers) {
+    if (timer.at > now) continue;
+    if (timer.repeat) timer.at = Math.max(now, timer.at + timer.repeat);
+    else timers.delete(id);
+    timer.callback(...timer.args);
+  }
+}
+
+/** False when no events will come any more. */
+function deliverEvents() {
+  for (;;) {
+    try {
+      const event = raw.nextEvent();
+      HANDLERS[event.tag](event.val);
+    } catch (error) {
+      if (caseOf(error) === "would-block") return true;
+      if (caseOf(error) === "closed") return false;
+      throw error;
+    }
+  }
+}
+
+function wait() {
+  const pollables = [raw.subscribe()];
+  if (timers.size) {
+    const first = Math.min(...[...timers.values()].map(({ at }) => at));
+    pollables.push(clock.subscribeDuration(nanoseconds(Math.max(0, first - milliseconds()))));
+  }
+  poll(pollables);
+  pollables.forEach(dispose);
+}
+
+/** QuickJS has numbers for WIT's u64, StarlingMonkey BigInts. */
+const nanoseconds = (duration) =>
+  typeof clock.now() === "bigint" ? BigInt(Math.ceil(duration * 1e6)) : Math.ceil(duration * 1e6);
+
+function* turns(main) {
+  Object.assign(globalThis, { setTimeout, setInterval, clearTimeout, clearInterval });
+  for (const { id } of raw.workers()) cluster.track(id);
+  main();
+  yield;
+  while (deliverEvents()) {
+    yield;
+    runTimers();
+    yield;
+    wait();
+  }
+}
+
+/** What to export as `run`. Promises are served between events: by the engine, or by quickjs/jobs.js. */
+export function run(main) {
+  if (globalThis.runJobs) {
+    return {
+      run() {
+        for (const _ of turns(main)) globalThis.runJobs();
+      },
+    };
+  }
+  return {
+    async run() {
+      for (const _ of turns(main)) await null;
+    },
+  };
+}
