@@ -49,7 +49,7 @@ pub use local::Local;
 pub use respond::{IntoResponse, Json};
 pub use router::{Params, Router};
 
-/// A request of a client.
+/// A request of a client. Its URI is path and query; the authority is in the `host` header, for HTTP/2 too.
 pub type Request = http::Request<Body>;
 /// The response to it.
 pub type Response = http::Response<Body>;
