@@ -15,6 +15,7 @@ mod grants;
 mod instances;
 mod listening;
 mod metrics;
+mod reload;
 mod sandbox;
 mod sdk;
 mod serve;

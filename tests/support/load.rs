@@ -25,6 +25,8 @@ pub struct Tally {
     pub broken: u64,
     /// Nobody accepted the connection.
     pub refused: u64,
+    /// Answers that ended a connection which was to be kept.
+    pub closed: u64,
 }
 
 pub struct Load {
@@ -67,6 +69,7 @@ impl Load {
             sum.unanswered += tally.unanswered;
             sum.broken += tally.broken;
             sum.refused += tally.refused;
+            sum.closed += tally.closed;
         }
         sum
     }
@@ -100,8 +103,11 @@ fn client(
                 tally.answered += 1;
                 answered.fetch_add(1, Ordering::Relaxed);
                 tally.bad_status += u64::from(response.status() != 200);
-                if style == Style::KeepAlive && !response.head.closes() {
-                    connection = Some(open);
+                if style == Style::KeepAlive {
+                    match response.head.closes() {
+                        true => tally.closed += 1,
+                        false => connection = Some(open),
+                    }
                 }
             }
             Ok(None) => tally.unanswered += 1,

@@ -177,7 +177,8 @@ async fn handle(
         failure.response().map(Source::Whole)
     });
     ticket.answered(response.status().as_u16());
-    if worker.is_draining() && version <= Version::HTTP_11 {
+    // One that is handed on instead of closed goes on as if nothing had happened.
+    if matches!(worker.draining(), Some(Drain::Close)) && version <= Version::HTTP_11 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|source| ResponseBody::new(source, ticket)))
