@@ -10,6 +10,7 @@ mod cache;
 mod check;
 mod config_file;
 mod control;
+mod control_socket;
 mod failures;
 mod grants;
 mod instances;

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+const OF_ROOT: &str = "/run/host";
+
 /// The directory, whether or not it exists.
 pub fn directory() -> PathBuf {
     let uid = nix::unistd::geteuid();
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
         Some(dir) => PathBuf::from(dir).join("host"),
-        None if uid.is_root() => PathBuf::from("/run/host"),
+        None if uid.is_root() => PathBuf::from(OF_ROOT),
         None => PathBuf::from(format!("/tmp/host-{uid}")),
     }
 }
@@ -20,7 +22,9 @@ pub fn directory() -> PathBuf {
 /// Makes the directory if need be and checks whose it is.
 pub fn prepare(directory: &Path) -> Result<()> {
     let shown = directory.display();
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    // Root's holds sockets of hosts that have become other users; each socket is private by itself.
+    let mode = if directory == Path::new(OF_ROOT) { 0o755 } else { 0o700 };
+    let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(directory);
     made.with_context(|| format!("create {shown}"))?;
     check(directory)
 }

@@ -23,17 +23,21 @@ impl Bound {
                 None => listen::open(spec, config.backlog, reuse),
             };
         let first: Vec<Listener> = config.listen.iter().map(&mut open).collect::<Result<_>>()?;
-        let further = estate.map(|estate| estate.rest(&config.name)).unwrap_or_default();
+        let mut further = estate.map(|estate| estate.rest(&config.name)).unwrap_or_default();
         if !reuse {
             return Ok(Bound { common: first, per_seat: Vec::new() });
         }
         let mut per_seat = vec![first];
-        // The other seats' of the predecessor: closed, they would reset what they have queued.
-        per_seat[0].extend(further);
         while per_seat.len() < config.workers {
-            let next = another_seat(&per_seat[0][..config.listen.len()], config)?;
+            let of_a_seat = config.listen.len();
+            let next = match further.len() >= of_a_seat {
+                true => further.drain(..of_a_seat).collect(),
+                false => another_seat(&per_seat[0], config)?,
+            };
             per_seat.push(next);
         }
+        // Seats the predecessor had more: closed, they would reset what they have queued.
+        per_seat[0].extend(further);
         Ok(Bound { common: Vec::new(), per_seat })
     }
 }

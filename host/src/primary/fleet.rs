@@ -75,6 +75,13 @@ impl Fleet {
         &self.name
     }
 
+    /// The access log, once nobody writes to it any more.
+    pub fn dismantle(self) -> Option<AccessLog> {
+        let Fleet { pools, access_log, .. } = self;
+        drop(pools);
+        Rc::into_inner(access_log?)
+    }
+
     pub fn start(&mut self) -> Result<()> {
         self.pools.iter_mut().try_for_each(Pool::start)
     }

@@ -38,6 +38,7 @@ mod watch;
 mod watchdog;
 mod workers;
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -63,6 +64,7 @@ use news::News;
 use output::{Output, Writer};
 use pool::{Links, Pool};
 use service::Service;
+use signals::Wish;
 use takeover::Estate;
 
 pub use listen::Address;
@@ -137,19 +139,60 @@ pub fn serve(config: Config, source: Source) -> Result<()> {
 async fn run(config: Config, source: Source, output: Output) -> Result<()> {
     // Before anything can fail half-way: from here on a signal is an orderly end.
     let mut wishes = signals::listen()?;
-    let max_held = raise_descriptor_limit();
-    let mut estate = takeover::receive().await?;
-    let bound = config.pools.iter().map(|pool| Bound::open(pool, estate.as_mut()));
-    let bound: Vec<Bound> = bound.collect::<Result<_>>()?;
-    let mut socket = open_control(&config, estate.as_ref(), &output)?;
-    let metrics = open_metrics(&config, estate.as_mut())?;
-    let user = user::become_user(config.user.as_deref(), config.group.as_deref())?;
+    let opened = Opened::by(&config, &output).await?;
     sys::set_title("host: primary");
     // The walls depend on who we are by now; said once everything serves.
     probe::decide(config.insecure).context("sandbox")?;
-    let access_log = config.access_log.as_ref().map(|log| AccessLog::open(log, &output));
+    let (mut fleet, mut queues) = tokio::select! {
+        assembled = assemble(config, source, &output, opened) => assembled?,
+        _ = wishes.recv() => return Ok(()),
+    };
+    fleet.start()?;
+    queues.follow(&mut wishes, &mut fleet).await?;
+    if let Some(log) = fleet.dismantle() {
+        log.finish().await;
+    }
+    output.log("stopped");
+    tokio::time::sleep(LAST_ANSWERS).await;
+    Ok(())
+}
+
+/// What is opened while we still are who we were started as.
+struct Opened {
+    estate: Option<Estate>,
+    bound: Vec<Bound>,
+    socket: Option<control::Socket>,
+    metrics: Option<std::net::TcpListener>,
+    max_held: usize,
+}
+
+impl Opened {
+    async fn by(config: &Config, output: &Output) -> Result<Opened> {
+        let max_held = raise_descriptor_limit();
+        let mut estate = takeover::receive().await?;
+        let bound = config.pools.iter().map(|pool| Bound::open(pool, estate.as_mut()));
+        let bound = bound.collect::<Result<_>>()?;
+        let socket = open_control(config, estate.as_ref(), output)?;
+        let metrics = open_metrics(config, estate.as_mut())?;
+        let user = config.user.as_deref().map(user::find).transpose()?;
+        if let (Some(socket), Some(user)) = (&socket, user) {
+            socket.give_to(user);
+        }
+        user::become_user(config.user.as_deref(), config.group.as_deref())?;
+        Ok(Opened { estate, bound, socket, metrics, max_held })
+    }
+}
+
+/// Compiles every plugin and puts the pools together; nothing runs yet.
+async fn assemble(
+    config: Config,
+    source: Source,
+    output: &Output,
+    mut opened: Opened,
+) -> Result<(Fleet, Queues)> {
+    let access_log = config.access_log.as_ref().map(|log| AccessLog::open(log, output));
     let access_log = access_log.transpose()?.map(Rc::new);
-    let compiler = Rc::new(Compiler { cache: cache(&config, &output), output: output.clone() });
+    let compiler = Rc::new(Compiler { cache: cache(&config, output), output: output.clone() });
     let (queue, happened) = mpsc::unbounded_channel();
     let (accepted, arrivals) = mpsc::channel(ACCEPTED);
     let (orders, wanted) = control::orders();
@@ -161,52 +204,38 @@ async fn run(config: Config, source: Source, output: Output) -> Result<()> {
         accepted,
         news: News::new(),
         numbers: Rc::default(),
-        max_held,
+        max_held: opened.max_held,
     };
-    let name = socket.as_ref().map_or(&config.name, |socket| &socket.name).clone();
-    let reach = control::Reach { orders, news: shared.news.clone(), output: output.clone() };
-    let pools = config.pools.clone();
-    let mut fleet = Fleet::new(config, source, name, output.clone(), access_log.clone(), to_heir);
-    for (pool, bound) in pools.into_iter().zip(bound) {
-        let artifact = tokio::select! {
-            artifact = compiler.artifact(&pool.plugin) => artifact?,
-            _ = wishes.recv() => return Ok(()),
-        };
-        let links = shared.of(PoolId(fleet.pools.len()), &pool.name);
-        let number = estate.as_ref().map_or(0, |estate| estate.generation(&pool.name)) + 1;
+    let estate = opened.estate.as_ref();
+    shared.numbers.set(estate.map_or(0, |estate| estate.worker));
+    let name = opened.socket.as_ref().map_or(&config.name, |socket| &socket.name).clone();
+    let mut pools = Vec::new();
+    for (pool, bound) in config.pools.iter().cloned().zip(opened.bound) {
+        let links = shared.of(PoolId(pools.len()), &pool.name);
+        let number = estate.map_or(0, |estate| estate.generation(&pool.name)) + 1;
+        let artifact = compiler.artifact(&pool.plugin).await?;
         let first = Generation::new(number, pool, artifact)?;
-        fleet.pools.push(Pool::new(first, bound, access_log.clone(), links));
+        pools.push(Pool::new(first, bound, access_log.clone(), links));
     }
-    if let Some(estate) = &estate {
-        shared.numbers.set(estate.worker);
+    let mut fleet = Fleet::new(config, source, name, output.clone(), access_log, to_heir);
+    fleet.pools = pools;
+    if let Some(listener) = opened.metrics {
+        fleet.serve_metrics(listener, &orders)?;
     }
-    if let Some(listener) = metrics {
-        fleet.serve_metrics(listener, &reach.orders)?;
-    }
-    if let Some(socket) = &mut socket {
-        socket.give_to(user);
+    if let Some(socket) = &mut opened.socket {
+        let reach = control::Reach { orders, news: shared.news.clone(), output: output.clone() };
         tokio::task::spawn_local(control::serve(socket.take_listener()?, reach));
     }
-    fleet.socket = socket;
-    fleet.estate = estate;
-    fleet.start()?;
-    let mut queues = Queues { wishes, happened, arrivals, wanted, heir };
-    queues.follow(&mut fleet).await?;
-    drop(fleet);
-    if let Some(log) = access_log.and_then(Rc::into_inner) {
-        log.finish().await;
-    }
-    output.log("stopped");
-    tokio::time::sleep(LAST_ANSWERS).await;
-    Ok(())
+    fleet.socket = opened.socket;
+    fleet.estate = opened.estate;
+    Ok((fleet, Queues { happened, heir, arrivals, wanted }))
 }
 
 /// What clients of the control socket have been told may take this long to leave.
 const LAST_ANSWERS: Duration = Duration::from_millis(2);
 
-/// Everything the event loop hears of, the most urgent first.
+/// What the event loop hears of besides signals, the most urgent first.
 struct Queues {
-    wishes: mpsc::UnboundedReceiver<signals::Wish>,
     happened: mpsc::UnboundedReceiver<(PoolId, Event)>,
     heir: mpsc::UnboundedReceiver<handover::Progress>,
     arrivals: mpsc::Receiver<(PoolId, Accepted)>,
@@ -214,13 +243,17 @@ struct Queues {
 }
 
 impl Queues {
-    async fn follow(&mut self, fleet: &mut Fleet) -> Result<()> {
+    async fn follow(
+        &mut self,
+        wishes: &mut mpsc::UnboundedReceiver<Wish>,
+        fleet: &mut Fleet,
+    ) -> Result<()> {
         let mut service = Service::new();
         let mut heartbeat = service.heartbeat();
         while !fleet.is_stopped() {
             tokio::select! {
                 biased;
-                Some(wish) = self.wishes.recv() => fleet.fulfil(wish),
+                Some(wish) = wishes.recv() => fleet.fulfil(wish),
                 Some((pool, event)) = self.happened.recv() => fleet.react(pool, event)?,
                 Some(progress) = self.heir.recv() => fleet.heir_progress(progress),
                 Some((pool, connection)) = self.arrivals.recv() => fleet.dispatch(pool, connection),
@@ -249,7 +282,10 @@ fn open_metrics(
 ) -> Result<Option<std::net::TcpListener>> {
     let Some(address) = config.metrics else { return Ok(None) };
     let inherited = estate.and_then(|estate| estate.metrics.take());
-    let inherited = inherited.filter(|listener| listener.local_addr().ok() == Some(address));
+    let is_this = |bound: SocketAddr| {
+        bound.ip() == address.ip() && [0, bound.port()].contains(&address.port())
+    };
+    let inherited = inherited.filter(|listener| listener.local_addr().is_ok_and(is_this));
     match inherited {
         Some(listener) => Ok(Some(listener)),
         None => metrics::bind(address).map(Some),

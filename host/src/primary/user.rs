@@ -3,8 +3,12 @@
 use anyhow::{Context, Result, bail};
 use nix::unistd::{Gid, Group, Uid, User, setgroups, setresgid, setresuid};
 
-/// The user it became, if it is another.
-pub fn become_user(user: Option<&str>, group: Option<&str>) -> Result<Option<Uid>> {
+/// Which user this names.
+pub fn find(user: &str) -> Result<Uid> {
+    find_user(user).map(|(uid, _)| uid)
+}
+
+pub fn become_user(user: Option<&str>, group: Option<&str>) -> Result<()> {
     let user = user.map(find_user).transpose()?;
     let group = match group {
         Some(name) => Some(find_group(name)?),
@@ -13,17 +17,16 @@ pub fn become_user(user: Option<&str>, group: Option<&str>) -> Result<Option<Uid
     // A successor is started by one who has given root up already.
     if !Uid::effective().is_root() && user.as_ref().is_some_and(|(uid, _)| *uid == Uid::effective())
     {
-        return Ok(None);
+        return Ok(());
     }
     if let Some(gid) = group {
         setgroups(&[gid]).context("set groups")?;
         setresgid(gid, gid, gid).with_context(|| format!("become group {gid}"))?;
     }
-    let uid = user.map(|(uid, _)| uid);
-    if let Some(uid) = uid {
+    if let Some((uid, _)) = user {
         setresuid(uid, uid, uid).with_context(|| format!("become user {uid}"))?;
     }
-    Ok(uid)
+    Ok(())
 }
 
 fn find_user(name: &str) -> Result<(Uid, Option<Gid>)> {

@@ -81,9 +81,9 @@ impl Socket {
         &self.path
     }
 
-    /// For the user the host is about to become.
-    pub fn give_to(&self, user: Option<Uid>) {
-        let _ = chown(&self.path, user, None);
+    /// For the user the host is about to become; needs the rights of the one it still is.
+    pub fn give_to(&self, user: Uid) {
+        let _ = chown(&self.path, Some(user), None);
     }
 
     /// The listener, for the task that accepts.
