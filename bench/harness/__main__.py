@@ -74,6 +74,8 @@ def run_cells(settings, cells):
     """Every cell's rows; one that fails becomes a row that says why, and the others still run."""
     rows, failed = [], False
     signal.signal(signal.SIGALRM, overdue)
+    # So that being stopped stops the servers too.
+    signal.signal(signal.SIGTERM, lambda *unused: sys.exit("bench/run: stopped"))
     for name, run in cells.items():
         begun = time.monotonic()
         signal.alarm(60 if settings.quick else CELL_DEADLINE)
@@ -108,7 +110,11 @@ def alone():
     """Two runs at once would measure each other: the second waits for the first."""
     path = pathlib.Path(tempfile.gettempdir()) / "host-bench.lock"
     with open(path, "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("bench/run: waiting for another run to end", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
