@@ -171,6 +171,8 @@ fn exec_child(
         }
         libc::syscall(libc::SYS_close_range, CHANNEL_FD + 1, libc::c_uint::MAX, 0);
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        // The allocator reserves far more than it touches; huge pages would make that resident.
+        libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0);
         // The primary blocks or ignores nothing that a child should not meet in its default state.
         for signal in 1..=31 {
             libc::signal(signal, libc::SIG_DFL);
