@@ -8,6 +8,7 @@ mod bad_input;
 mod balance;
 mod cache;
 mod check;
+mod cluster;
 mod config_file;
 mod control;
 mod failures;

@@ -24,13 +24,16 @@ pub mod once;
 mod outbound;
 mod output;
 mod pool;
+mod program;
 mod recycle;
+mod refusal;
 mod reload;
 mod reread;
 mod scale;
 mod service;
 mod signals;
 mod status;
+mod steering;
 mod stop;
 mod takeover;
 mod user;
@@ -39,15 +42,17 @@ mod watchdog;
 mod workers;
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::config::{Config, Control, Source};
+use crate::ipc::cluster::FromProgram;
 use crate::ipc::message::FromWorker;
 use crate::sandbox::probe;
 use crate::sys;
@@ -62,6 +67,7 @@ use listen::Accepted;
 use news::News;
 use output::{Output, Writer};
 use pool::{Links, Pool};
+use program::Program;
 use service::Service;
 use takeover::Estate;
 
@@ -102,6 +108,9 @@ pub enum Event {
     Healthy(WorkerId, Result<()>),
     Inspect,
     FileChanged,
+    Program(FromProgram, Vec<OwnedFd>),
+    ProgramExited(End),
+    ProgramOverdue,
 }
 
 /// Where one pool's tasks send what happened; clones share the queue.
@@ -175,7 +184,14 @@ async fn run(config: Config, source: Source, output: Output) -> Result<()> {
         let links = shared.of(PoolId(fleet.pools.len()), &pool.name);
         let number = estate.as_ref().map_or(0, |estate| estate.generation(&pool.name)) + 1;
         let first = Generation::new(number, pool, artifact)?;
-        fleet.pools.push(Pool::new(first, bound, access_log.clone(), links));
+        let mut pool = Pool::new(first, bound, access_log.clone(), links);
+        if let Some(path) = pool.config.primary.clone() {
+            tokio::select! {
+                program = start_program(&pool, &path) => pool.program = Some(program?),
+                _ = wishes.recv() => return Ok(()),
+            }
+        }
+        fleet.pools.push(pool);
     }
     if let Some(estate) = &estate {
         shared.numbers.set(estate.worker);
@@ -192,13 +208,24 @@ async fn run(config: Config, source: Source, output: Output) -> Result<()> {
     fleet.start()?;
     let mut queues = Queues { wishes, happened, arrivals, wanted, heir };
     queues.follow(&mut fleet).await?;
+    let failure = fleet.pools.iter_mut().find_map(|pool| pool.failure.take());
     drop(fleet);
     if let Some(log) = access_log.and_then(Rc::into_inner) {
         log.finish().await;
     }
     output.log("stopped");
     tokio::time::sleep(LAST_ANSWERS).await;
-    Ok(())
+    match failure {
+        Some(failure) => bail!(failure),
+        None => Ok(()),
+    }
+}
+
+/// It is there before the first worker, so that it misses nothing.
+async fn start_program(pool: &Pool, path: &Path) -> Result<Program> {
+    let artifact = pool.links.compiler.artifact(path).await?;
+    let Links { output, events, .. } = &pool.links;
+    Program::start(pool.program_start(path, artifact), output, events.clone()).await
 }
 
 /// What clients of the control socket have been told may take this long to leave.
