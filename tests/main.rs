@@ -2,6 +2,8 @@
 
 mod support;
 
+// tests/cluster joins with the host's side of `host:cluster`, which its plugins import.
+
 mod access_log;
 mod bad_clients;
 mod bad_input;
