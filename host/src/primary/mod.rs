@@ -253,11 +253,17 @@ impl Queues {
         while !fleet.is_stopped() {
             tokio::select! {
                 biased;
-                Some(wish) = wishes.recv() => fleet.fulfil(wish),
+                Some(wish) = wishes.recv() => {
+                    self.pass_on_arrivals(fleet);
+                    fleet.fulfil(wish);
+                }
                 Some((pool, event)) = self.happened.recv() => fleet.react(pool, event)?,
                 Some(progress) = self.heir.recv() => fleet.heir_progress(progress),
                 Some((pool, connection)) = self.arrivals.recv() => fleet.dispatch(pool, connection),
-                Some(wanted) = self.wanted.recv() => fleet.obey(wanted),
+                Some(wanted) = self.wanted.recv() => {
+                    self.pass_on_arrivals(fleet);
+                    fleet.obey(wanted);
+                }
                 _ = next(&mut heartbeat) => service.beat(),
                 // Nothing tells when the last connection has left for a successor.
                 _ = tokio::time::sleep(LAST_ANSWERS), if fleet.only_hands_over() => {}
@@ -266,6 +272,14 @@ impl Queues {
             service.follow(fleet);
         }
         Ok(())
+    }
+
+    /// Before workers are told to drain: one that has nothing to do may be gone before a connection
+    /// that was on its way to it.
+    fn pass_on_arrivals(&mut self, fleet: &mut Fleet) {
+        while let Ok((pool, connection)) = self.arrivals.try_recv() {
+            fleet.dispatch(pool, connection);
+        }
     }
 }
 
