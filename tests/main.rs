@@ -10,6 +10,7 @@ mod bad_input;
 mod balance;
 mod cache;
 mod check;
+mod cluster;
 mod config_file;
 mod control;
 mod control_socket;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::ReloadMode;
+use crate::worker::settings::Protocol;
 
 pub use commands::*;
 
@@ -35,6 +36,8 @@ pub enum Command {
 pub struct Serve {
     #[command(flatten)]
     pub plugin: PluginFlags,
+    #[command(flatten)]
+    pub primary: PrimaryFlags,
     #[command(flatten)]
     pub listen: ListenFlags,
     #[command(flatten)]
@@ -105,18 +108,36 @@ pub struct PluginFlags {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Primary program")]
+pub struct PrimaryFlags {
+    /// A command that sees the cluster's events, sends messages and may fork; gets --env and ARGS too
+    #[arg(long, value_name = "FILE")]
+    pub primary: Option<PathBuf>,
+    /// Stop when the primary program ends; else the cluster goes on
+    #[arg(long, requires = "primary")]
+    pub exit_with_primary: bool,
+    /// The largest message between a worker and the primary program
+    #[arg(long, value_name = "SIZE", default_value = "1M")]
+    pub max_message_size: String,
+}
+
+#[derive(Args)]
 #[command(next_help_heading = "Listening")]
 pub struct ListenFlags {
-    /// HOST:PORT, [V6]:PORT, :PORT, unix:/path[,mode=660], fd://N or systemd[:NAME]; port 0 picks a
-    /// free one [default: what systemd passes, else 127.0.0.1:8080]
+    /// HOST:PORT, [V6]:PORT, :PORT, unix:/path[,mode=660], fd://N, systemd[:NAME] or none; port 0 picks
+    /// a free one [default: what systemd passes, else 127.0.0.1:8080]
     #[arg(long = "listen", value_name = "ADDR")]
     pub listen: Vec<String>,
     /// Each worker also gets a port of its own: PORT + worker id - 1, on the first --listen's host
     #[arg(long, value_name = "PORT")]
     pub listen_per_worker: Option<u16>,
-    /// How connections find a worker: least-connections, round-robin, ip-hash, shared or reuseport
+    /// How connections find a worker: least-connections, round-robin, ip-hash, shared, reuseport,
+    /// or program: the primary program hands them out
     #[arg(long, value_name = "POLICY", default_value = "least-connections")]
     pub balance: String,
+    /// Where a plugin could serve both: requests, or raw connections
+    #[arg(long, value_enum)]
+    pub protocol: Option<Protocol>,
     /// Connections the kernel queues before they are accepted
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub backlog: i32,
@@ -125,8 +146,8 @@ pub struct ListenFlags {
 #[derive(Args)]
 #[command(next_help_heading = "Workers")]
 pub struct PoolFlags {
-    /// How many workers; auto is one per CPU this process may use
-    #[arg(long, value_name = "auto|N", default_value = "auto")]
+    /// How many workers; auto is one per CPU this process may use, manual leaves it to --primary
+    #[arg(long, value_name = "auto|N|manual", default_value = "auto")]
     pub workers: String,
     /// How long a worker may take to say it is ready
     #[arg(long, value_name = "TIME", default_value = "10s")]

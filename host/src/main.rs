@@ -93,6 +93,7 @@ fn child(role: &str, walls: &str) -> ExitCode {
         "compiler" => Walls::decode(walls).and_then(compiler::run),
         "resolver" => Walls::decode(walls).and_then(resolver::run),
         "worker" => Walls::decode(walls).and_then(worker::run),
+        "primary-program" => Walls::decode(walls).and_then(worker::program::run),
         _ => return ExitCode::from(2),
     };
     match result {

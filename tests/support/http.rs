@@ -178,6 +178,20 @@ impl Connection {
         Ok(Vec::new())
     }
 
+    /// Reads until this text has come; for protocols other than HTTP.
+    pub fn until(&mut self, text: &str) -> String {
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains(text) {
+            let available = self.0.fill_buf().unwrap_or_default();
+            let length = available.len().min(1);
+            seen.extend_from_slice(&available[..length]);
+            let all = String::from_utf8_lossy(&seen);
+            assert!(length > 0, "the connection ended before {text:?}; it sent {all:?}");
+            self.0.consume(length);
+        }
+        String::from_utf8_lossy(&seen).into_owned()
+    }
+
     /// Reads until the other side closes; returns what came before that.
     pub fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::cli;
 use crate::primary::balance::Policy;
 use crate::resolver::policy::Grant;
-use crate::worker::settings::Limits;
+use crate::worker::settings::{Limits, Protocol};
 
 pub use listen::ListenSpec;
 pub use source::Source;
@@ -55,6 +55,9 @@ pub struct PoolConfig {
     /// Tells pools of one host apart.
     pub name: String,
     pub plugin: PathBuf,
+    /// The primary program.
+    pub primary: Option<PathBuf>,
+    pub exit_with_primary: bool,
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
     pub set: Vec<(String, String)>,
@@ -66,7 +69,11 @@ pub struct PoolConfig {
     pub listen_per_worker: Option<u16>,
     pub backlog: i32,
     pub balance: Policy,
+    /// None to begin with if the primary program forks them.
     pub workers: usize,
+    pub manual: bool,
+    pub max_message_size: u64,
+    pub protocol: Option<Protocol>,
     pub ready_timeout: Duration,
     pub drain_timeout: Duration,
     pub reload: ReloadMode,
@@ -106,9 +113,26 @@ impl PoolConfig {
     fn new(name: Option<&str>, flags: cli::Serve) -> Result<PoolConfig> {
         let limits = limits(&flags.limits, &flags.pool)?;
         let plugin = flags.plugin.plugin.context("--plugin: no plugin is given")?;
+        let manual = flags.pool.workers == "manual";
+        let primary = flags.primary.primary;
+        ensure!(
+            !manual || primary.is_some(),
+            "--workers manual: needs --primary, which forks them"
+        );
+        let balance: Policy = flags.listen.balance.parse()?;
+        ensure!(
+            balance != Policy::Program || primary.is_some(),
+            "--balance program: needs --primary, which hands the connections out"
+        );
+        ensure!(
+            balance != Policy::ReusePort || !manual,
+            "--balance reuseport: needs a number of workers, not manual"
+        );
         Ok(PoolConfig {
             name: name.map_or_else(|| stem(&plugin), str::to_owned),
             plugin,
+            primary,
+            exit_with_primary: flags.primary.exit_with_primary,
             watch: flags.plugin.watch,
             args: flags.args,
             env: pairs("--env", &flags.plugin.env, |key| std::env::var(key).ok())?,
@@ -123,8 +147,11 @@ impl PoolConfig {
             listen: listen::all(&flags.listen.listen)?,
             listen_per_worker: flags.listen.listen_per_worker,
             backlog: flags.listen.backlog,
-            balance: flags.listen.balance.parse()?,
-            workers: workers(&flags.pool.workers)?,
+            balance,
+            workers: if manual { 0 } else { workers(&flags.pool.workers)? },
+            manual,
+            max_message_size: message_size(&flags.primary.max_message_size)?,
+            protocol: flags.listen.protocol,
             ready_timeout: units::duration("--ready-timeout", &flags.pool.ready_timeout)?,
             drain_timeout: units::duration("--drain-timeout", &flags.pool.drain_timeout)?,
             reload: flags.pool.reload,
@@ -226,6 +253,12 @@ fn header_size(text: &str) -> Result<u32> {
     Ok(size as u32)
 }
 
+fn message_size(text: &str) -> Result<u64> {
+    let size = units::size("--max-message-size", text)?;
+    ensure!((1..=1 << 30).contains(&size), "--max-message-size {text}: give between 1 and 1G");
+    Ok(size)
+}
+
 fn workers(text: &str) -> Result<usize> {
     if text == "auto" {
         return Ok(available_cpus());
@@ -234,7 +267,7 @@ fn workers(text: &str) -> Result<usize> {
         Ok(0) => bail!("--workers 0: give at least 1, or auto"),
         Ok(n) if n <= MAX_WORKERS => Ok(n),
         Ok(n) => bail!("--workers {n}: give at most {MAX_WORKERS}"),
-        Err(_) => bail!("--workers {text}: give a number or auto"),
+        Err(_) => bail!("--workers {text}: give a number, auto or manual"),
     }
 }
 

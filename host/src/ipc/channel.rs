@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use crate::sys;
 
 /// The largest frame either side sends or accepts.
-pub const MAX_FRAME: usize = 128 * 1024;
+pub const MAX_FRAME: usize = 192 * 1024;
 /// Frames that may wait for a peer that does not read.
 const MAX_WAITING: usize = 4096;
 

@@ -20,11 +20,23 @@ pub struct Ends {
     /// `None` for a Unix socket.
     pub peer: Option<SocketAddr>,
     pub local: Option<SocketAddr>,
+    /// What a former owner, or the primary program, attached to it.
+    pub state: Option<Vec<u8>>,
+    /// What a former owner had read and not served, where the frame has no field for it.
+    pub read: Vec<u8>,
+}
+
+/// One end of a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SocketName {
+    Ip(SocketAddr),
+    Unix(String),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// First message. Descriptors: artifact, scoreboard, access log (if any), then one a `--dir`.
+    /// First message. Descriptors: artifact, scoreboard, access log (if any), message line (if any),
+    /// then one a `--dir`.
     Setup(Box<Settings>),
     /// A connection to serve. One descriptor. `read` are bytes an earlier worker had taken already.
     Connection { id: ConnectionId, ends: Ends, read: Vec<u8> },
@@ -32,6 +44,8 @@ pub enum ToWorker {
     Listener { local: Option<SocketAddr> },
     /// Where outgoing connections come from, from now on. One descriptor.
     Resolver,
+    /// For `signal-handler`; has no other effect.
+    Signal(i32),
     /// Finish what is in flight, take nothing new, then exit.
     Drain {
         /// Give idle keep-alive connections back instead of closing them.
@@ -48,6 +62,10 @@ pub enum FromWorker {
     BadArtifact(String),
     /// These connections have been read from: they now live and die with the worker.
     Took(Vec<ConnectionId>),
+    /// It drains by its own decision: an instance called `exit`, or closed its messages.
+    Leaving {
+        disconnected: bool,
+    },
     /// An idle connection for another worker. One descriptor.
     HandBack {
         ends: Ends,

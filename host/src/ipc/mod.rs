@@ -1,4 +1,7 @@
-//! How the primary and its children talk: one message type per direction, one transport.
+//! How the primary and its children talk: one message type per direction, one transport. Plugins'
+//! own messages have a transport of their own.
 
 pub mod channel;
+pub mod cluster;
+pub mod line;
 pub mod message;

@@ -19,6 +19,8 @@ pub enum Policy {
     Shared,
     /// Every worker accepts from a listener of its own on the same port; the kernel spreads.
     ReusePort,
+    /// The primary program hands connections out.
+    Program,
 }
 
 impl Policy {
@@ -38,9 +40,23 @@ impl FromStr for Policy {
             "ip-hash" => Policy::IpHash,
             "shared" => Policy::Shared,
             "reuseport" => Policy::ReusePort,
+            "program" => Policy::Program,
             _ => bail!(
-                "--balance {text}: choose least-connections, round-robin, ip-hash, shared or reuseport"
+                "--balance {text}: choose least-connections, round-robin, ip-hash, shared, reuseport or program"
             ),
+        })
+    }
+}
+
+impl std::fmt::Display for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Policy::LeastConnections => "least-connections",
+            Policy::RoundRobin => "round-robin",
+            Policy::IpHash => "ip-hash",
+            Policy::Shared => "shared",
+            Policy::ReusePort => "reuseport",
+            Policy::Program => "program",
         })
     }
 }

@@ -15,7 +15,11 @@ const WAITING: usize = 64;
 impl Pool {
     /// Gives a connection to the worker the policy picks, or keeps it until one can take it.
     pub fn dispatch(&mut self, connection: Accepted) {
-        let Some(mut connection) = self.pass_to_heir(connection) else { return };
+        let Some(connection) = self.pass_to_heir(connection) else { return };
+        let mut connection = match self.offer(connection) {
+            Ok(()) => return self.update_gate(),
+            Err(connection) => connection,
+        };
         while let Some(id) = self.pick(&connection) {
             let number = ConnectionId(self.next_connection);
             let Some(worker) = self.workers.get_mut(&id) else {

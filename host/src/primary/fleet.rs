@@ -103,6 +103,7 @@ impl Fleet {
             Wish::ReopenLogs => self.reopen_logs(),
             Wish::OneMore => self.scale_all(Target::More(1)),
             Wish::OneFewer => self.scale_all(Target::Fewer(1)),
+            Wish::Tell(signal) => self.pools.iter().for_each(|pool| pool.tell_signal(signal)),
         }
     }
 
@@ -229,6 +230,9 @@ impl Fleet {
                 pool.reload(Default::default());
             }
             Event::FileChanged => {}
+            Event::Program(frame, fds) => pool.program_says(frame, fds),
+            Event::ProgramExited(end) => pool.program_exited(end),
+            Event::ProgramOverdue => pool.kill_program(),
         }
         Ok(())
     }

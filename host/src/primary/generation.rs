@@ -52,6 +52,7 @@ impl Generation {
             limits: config.limits.clone(),
             access_log,
             allow_outbound: !config.allow_outbound.is_empty(),
+            process: Default::default(),
         }
     }
 }

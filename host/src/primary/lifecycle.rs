@@ -14,7 +14,8 @@ use super::pool::{Phase, Pool, run_acceptor};
 use super::status;
 use super::workers::State;
 use super::{Event, WorkerId};
-use crate::ipc::message::{FromWorker, ToWorker};
+use crate::ipc::cluster::ToProgram;
+use crate::ipc::message::{FromWorker, SocketName, ToWorker};
 use crate::sandbox::probe;
 
 impl Pool {
@@ -33,6 +34,7 @@ impl Pool {
                 worker.took(&ids);
                 self.update_gate();
             }
+            FromWorker::Leaving { disconnected } => self.leaving(id, disconnected),
             FromWorker::HandBack { ends, read } => {
                 for fd in fds {
                     let (ends, read) = (ends.clone(), read.clone());
@@ -51,14 +53,15 @@ impl Pool {
             return Ok(());
         }
         worker.state = State::Ready;
-        let seat = worker.seat;
+        let (seat, number) = (worker.seat, worker.generation.number);
         self.links.news.tell(What::Online { worker: id });
-        if self.reloads.holds(worker.generation.number) {
+        self.tell(ToProgram::Online(id.0), vec![]);
+        if self.reloads.holds(number) {
             return self.reload_member_ready(id);
         }
         self.take_seat(seat)?;
         match self.phase {
-            Phase::Starting if self.seats.iter().all(|seat| seat.worker.is_some()) => {
+            Phase::Starting if self.seats.iter().all(|s| s.forked || s.worker.is_some()) => {
                 self.phase = Phase::Serving;
                 self.announce();
             }
@@ -73,7 +76,11 @@ impl Pool {
     }
 
     pub fn announce(&self) {
-        let workers = match self.seats.len() {
+        let workers = match self.seats.iter().filter(|seat| !seat.forked).count() {
+            _ if self.config.manual => match &self.program {
+                Some(program) => format!("workers of {}", program.name),
+                None => "workers".to_owned(),
+            },
             1 => "1 worker".to_owned(),
             n => format!("{n} workers"),
         };
@@ -91,7 +98,9 @@ impl Pool {
         if let Some(task) = self.seats[seat].own_port.take() {
             task.abort();
         }
+        self.accept_again()?;
         self.hand_listeners(id)?;
+        self.tell_listening(id, self.names(seat));
         self.open_own_port(id)?;
         self.links.news.tell(What::Listening { worker: id });
         if let Some(before) = before {
@@ -128,6 +137,8 @@ impl Pool {
         match opened {
             Ok(listener) => {
                 self.log(&format!("worker {id} also on {}", listener.address));
+                let address = listener.address.tcp().map(SocketName::Ip);
+                self.tell_listening(id, address.into_iter().collect());
                 let acceptor = self.acceptor(&listener, Some(id))?;
                 let seat = self.workers[&id].seat;
                 self.seats[seat].own_port = Some(tokio::task::spawn_local(run_acceptor(acceptor)));
@@ -146,6 +157,11 @@ impl Pool {
             worker.kill(Signal::SIGKILL);
         }
         worker.state = State::Draining;
+        worker.told = true;
+        self.limit_drain(id);
+    }
+
+    pub fn limit_drain(&self, id: WorkerId) {
         let (events, timeout) = (self.links.events.clone(), self.config.drain_timeout);
         tokio::task::spawn_local(async move {
             tokio::time::sleep(timeout).await;
@@ -185,17 +201,19 @@ impl Pool {
     pub fn exited(&mut self, id: WorkerId, end: End) -> Result<()> {
         let Some(mut worker) = self.workers.remove(&id) else { return Ok(()) };
         self.links.news.tell(What::exit(id, end));
+        self.tell_exit(&worker, end);
         self.tally.ended.add(&status::counters(&worker.scoreboard));
         if worker.blames_artifact {
             self.links.compiler.discard(&worker.generation.artifact);
         }
+        let forked = self.seats.get(worker.seat).is_some_and(|seat| seat.forked);
         let orphans = worker.reclaim();
         let lived = worker.started.elapsed();
         let why = match worker.failure.take() {
             Some(failure) if worker.state == State::Starting => failure,
             _ => end.to_string(),
         };
-        if self.phase == Phase::Starting {
+        if self.phase == Phase::Starting && !forked {
             let seat = self.seats.get(worker.seat);
             let incoming = seat.is_some_and(|seat| seat.incoming == Some(id));
             if !incoming {
@@ -211,6 +229,11 @@ impl Pool {
         if self.phase == Phase::Serving {
             match incoming && self.reloads.holds(worker.generation.number) {
                 true => self.reload_failed(&format!("worker {id}: {why}")),
+                false if (seated || incoming) && (forked || worker.told) => {
+                    // Nobody wants it back.
+                    self.seats[worker.seat].forked = true;
+                    self.log(&format!("worker {id} {why}"));
+                }
                 false if seated || incoming => {
                     if incoming {
                         self.operation_failed(worker.seat, &format!("worker {id}: {why}"));
@@ -222,6 +245,9 @@ impl Pool {
             }
         }
         orphans.into_iter().for_each(|connection| self.dispatch(connection));
+        self.stop_if_abandoned();
+        self.close_program();
+        self.refuse_if_alone();
         self.pass_on_waiting();
         Ok(())
     }
@@ -271,7 +297,8 @@ impl Pool {
     /// Starts a worker for an empty seat, unless one is on its way.
     pub fn respawn(&mut self, seat: usize) {
         let Some(place) = self.seats.get(seat) else { return };
-        if self.phase != Phase::Serving || place.worker.is_some() || place.incoming.is_some() {
+        let taken = place.forked || place.worker.is_some() || place.incoming.is_some();
+        if self.phase != Phase::Serving || taken {
             return;
         }
         let current = self.current.clone();

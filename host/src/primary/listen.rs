@@ -128,22 +128,31 @@ fn spec_text(spec: &ListenSpec) -> String {
 
 pub fn open_tcp(address: SocketAddr, backlog: i32, reuse_port: bool) -> Result<Listener> {
     let bind = || -> std::io::Result<(Socket, SocketAddr)> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(reuse_port)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
+        let mut socket = bound(address, reuse_port)?;
+        let actual = socket.local_addr()?.as_socket().unwrap_or(address);
+        if address.port() == 0 {
+            // A port the kernel chose is lost when the listener is shut for a while; one we name is kept.
+            socket = bound(actual, reuse_port)?;
         }
-        // Accepted connections inherit it, which saves a call on each.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
         socket.listen(backlog)?;
-        let bound = socket.local_addr()?.as_socket().unwrap_or(address);
-        Ok((socket, bound))
+        Ok((socket, actual))
     };
     let (socket, bound) = bind().with_context(|| format!("bind {address}"))?;
     Ok(Listener { fd: socket.into(), address: Address::Tcp(bound), unlink: None, inherited: false })
+}
+
+fn bound(address: SocketAddr, reuse_port: bool) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // Accepted connections inherit it, which saves a call on each.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 fn open_unix(path: &PathBuf, mode: Option<u32>, backlog: i32) -> Result<Listener> {
@@ -241,7 +250,7 @@ impl Acceptor {
             match sys::accept(listener.as_fd()) {
                 Ok((fd, peer)) => {
                     let local = local_address(&fd, self.local);
-                    let ends = Ends { peer, local };
+                    let ends = Ends { peer, local, ..Ends::default() };
                     let only = self.only;
                     permit.send((self.pool, Accepted { fd, ends, read: Vec::new(), only }));
                 }

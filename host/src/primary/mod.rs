@@ -21,16 +21,21 @@ mod listen;
 mod metrics;
 mod news;
 pub mod once;
+mod opened;
 mod outbound;
 mod output;
 mod pool;
+mod program;
+mod queues;
 mod recycle;
+mod refusal;
 mod reload;
 mod reread;
 mod scale;
 mod service;
 mod signals;
 mod status;
+mod steering;
 mod stop;
 mod takeover;
 mod user;
@@ -38,34 +43,32 @@ mod watch;
 mod watchdog;
 mod workers;
 
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use crate::config::{Config, Control, Source};
+use crate::config::{Config, Source};
+use crate::ipc::cluster::FromProgram;
 use crate::ipc::message::FromWorker;
 use crate::sandbox::probe;
 use crate::sys;
 use access_log::AccessLog;
-use bound::Bound;
 use cache::Cache;
 use child::End;
 use compile::Compiler;
 use fleet::Fleet;
 use generation::Generation;
-use listen::Accepted;
 use news::News;
+use opened::Opened;
 use output::{Output, Writer};
 use pool::{Links, Pool};
-use service::Service;
-use signals::Wish;
-use takeover::Estate;
+use program::Program;
+use queues::{LAST_ANSWERS, Queues};
 
 pub use listen::Address;
 pub use takeover::TAKE_OVER;
@@ -104,6 +107,9 @@ pub enum Event {
     Healthy(WorkerId, Result<()>),
     Inspect,
     FileChanged,
+    Program(FromProgram, Vec<OwnedFd>),
+    ProgramExited(End),
+    ProgramOverdue,
 }
 
 /// Where one pool's tasks send what happened; clones share the queue.
@@ -149,37 +155,15 @@ async fn run(config: Config, source: Source, output: Output) -> Result<()> {
     };
     fleet.start()?;
     queues.follow(&mut wishes, &mut fleet).await?;
+    let failure = fleet.pools.iter_mut().find_map(|pool| pool.failure.take());
     if let Some(log) = fleet.dismantle() {
         log.finish().await;
     }
     output.log("stopped");
     tokio::time::sleep(LAST_ANSWERS).await;
-    Ok(())
-}
-
-/// What is opened while we still are who we were started as.
-struct Opened {
-    estate: Option<Estate>,
-    bound: Vec<Bound>,
-    socket: Option<control::Socket>,
-    metrics: Option<std::net::TcpListener>,
-    max_held: usize,
-}
-
-impl Opened {
-    async fn by(config: &Config, output: &Output) -> Result<Opened> {
-        let max_held = raise_descriptor_limit();
-        let mut estate = takeover::receive().await?;
-        let bound = config.pools.iter().map(|pool| Bound::open(pool, estate.as_mut()));
-        let bound = bound.collect::<Result<_>>()?;
-        let socket = open_control(config, estate.as_ref(), output)?;
-        let metrics = open_metrics(config, estate.as_mut())?;
-        let user = config.user.as_deref().map(user::find).transpose()?;
-        if let (Some(socket), Some(user)) = (&socket, user) {
-            socket.give_to(user);
-        }
-        user::become_user(config.user.as_deref(), config.group.as_deref())?;
-        Ok(Opened { estate, bound, socket, metrics, max_held })
+    match failure {
+        Some(failure) => bail!(failure),
+        None => Ok(()),
     }
 }
 
@@ -215,7 +199,11 @@ async fn assemble(
         let number = estate.map_or(0, |estate| estate.generation(&pool.name)) + 1;
         let artifact = compiler.artifact(&pool.plugin).await?;
         let first = Generation::new(number, pool, artifact)?;
-        pools.push(Pool::new(first, bound, access_log.clone(), links));
+        let mut pool = Pool::new(first, bound, access_log.clone(), links);
+        if let Some(path) = pool.config.primary.clone() {
+            pool.program = Some(start_program(&pool, &path).await?);
+        }
+        pools.push(pool);
     }
     let mut fleet = Fleet::new(config, source, name, output.clone(), access_log, to_heir);
     fleet.pools = pools;
@@ -231,103 +219,13 @@ async fn assemble(
     Ok((fleet, Queues { happened, heir, arrivals, wanted }))
 }
 
-/// What clients of the control socket have been told may take this long to leave.
-const LAST_ANSWERS: Duration = Duration::from_millis(2);
-
-/// What the event loop hears of besides signals, the most urgent first.
-struct Queues {
-    happened: mpsc::UnboundedReceiver<(PoolId, Event)>,
-    heir: mpsc::UnboundedReceiver<handover::Progress>,
-    arrivals: mpsc::Receiver<(PoolId, Accepted)>,
-    wanted: mpsc::Receiver<control::Wanted>,
+/// It is there before the first worker, so that it misses nothing.
+async fn start_program(pool: &Pool, path: &Path) -> Result<Program> {
+    let artifact = pool.links.compiler.artifact(path).await?;
+    let Links { output, events, .. } = &pool.links;
+    Program::start(pool.program_start(path, artifact), output, events.clone()).await
 }
 
-impl Queues {
-    async fn follow(
-        &mut self,
-        wishes: &mut mpsc::UnboundedReceiver<Wish>,
-        fleet: &mut Fleet,
-    ) -> Result<()> {
-        let mut service = Service::new();
-        let mut heartbeat = service.heartbeat();
-        while !fleet.is_stopped() {
-            tokio::select! {
-                biased;
-                Some(wish) = wishes.recv() => {
-                    self.pass_on_arrivals(fleet);
-                    fleet.fulfil(wish);
-                }
-                Some((pool, event)) = self.happened.recv() => fleet.react(pool, event)?,
-                Some(progress) = self.heir.recv() => fleet.heir_progress(progress),
-                Some((pool, connection)) = self.arrivals.recv() => fleet.dispatch(pool, connection),
-                Some(wanted) = self.wanted.recv() => {
-                    self.pass_on_arrivals(fleet);
-                    fleet.obey(wanted);
-                }
-                _ = next(&mut heartbeat) => service.beat(),
-                // Nothing tells when the last connection has left for a successor.
-                _ = tokio::time::sleep(LAST_ANSWERS), if fleet.only_hands_over() => {}
-            }
-            fleet.tell_predecessor()?;
-            service.follow(fleet);
-        }
-        Ok(())
-    }
-
-    /// Before workers are told to drain: one that has nothing to do may be gone before a connection
-    /// that was on its way to it.
-    fn pass_on_arrivals(&mut self, fleet: &mut Fleet) {
-        while let Ok((pool, connection)) = self.arrivals.try_recv() {
-            fleet.dispatch(pool, connection);
-        }
-    }
-}
-
-async fn next(ticks: &mut Option<tokio::time::Interval>) {
-    match ticks {
-        Some(ticks) => drop(ticks.tick().await),
-        None => std::future::pending().await,
-    }
-}
-
-fn open_metrics(
-    config: &Config,
-    estate: Option<&mut Estate>,
-) -> Result<Option<std::net::TcpListener>> {
-    let Some(address) = config.metrics else { return Ok(None) };
-    let inherited = estate.and_then(|estate| estate.metrics.take());
-    let is_this = |bound: SocketAddr| {
-        bound.ip() == address.ip() && [0, bound.port()].contains(&address.port())
-    };
-    let inherited = inherited.filter(|listener| listener.local_addr().is_ok_and(is_this));
-    match inherited {
-        Some(listener) => Ok(Some(listener)),
-        None => metrics::bind(address).map(Some),
-    }
-}
-
-/// A host nobody can talk to still serves, unless somebody asked for just this socket or name.
-fn open_control(
-    config: &Config,
-    estate: Option<&Estate>,
-    output: &Output,
-) -> Result<Option<control::Socket>> {
-    if let Some(estate) = estate {
-        // Its owner still answers there; it is replaced when we serve.
-        return estate
-            .socket
-            .clone()
-            .map(|(name, path)| control::Socket::later(name, path))
-            .transpose();
-    }
-    match control::Socket::open(config) {
-        Err(error) if config.control == Control::Usual && !config.name_given => {
-            output.log(&format!("no control socket: {error:#}"));
-            Ok(None)
-        }
-        other => other.context("open control socket"),
-    }
-}
 
 /// A cache that cannot be used costs time, not service.
 fn cache(config: &Config, output: &Output) -> Option<Cache> {
@@ -337,12 +235,3 @@ fn cache(config: &Config, output: &Output) -> Option<Cache> {
     Cache::open().inspect_err(|error| output.log(&format!("no artifact cache: {error:#}"))).ok()
 }
 
-/// Connections in transit are held here: takes as many descriptors as we may have, and says how many
-/// of them may go on connections.
-fn raise_descriptor_limit() -> usize {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 256 };
-    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
-    let limit = if raised { hard } else { soft };
-    usize::try_from(limit).unwrap_or(usize::MAX) / 4 * 3
-}

@@ -41,6 +41,10 @@ struct Recent {
 }
 
 impl Recent {
+    fn new() -> Recent {
+        Recent { lines: RefCell::default(), followers: broadcast::Sender::new(RECENT) }
+    }
+
     fn add(&self, line: &[u8]) {
         let line = &line[..line.len().min(RECENT_LINE)];
         let line: Rc<str> = String::from_utf8_lossy(line).trim_end().into();
@@ -69,15 +73,18 @@ impl Output {
             }
             let _ = done.send(());
         })?;
-        let recent =
-            Recent { lines: RefCell::default(), followers: broadcast::Sender::new(RECENT) };
-        Ok((Output { lines, recent: Rc::new(recent) }, Writer(thread, finished)))
+        Ok((Output { lines, recent: Rc::new(Recent::new()) }, Writer(thread, finished)))
     }
 
     /// The recent lines, and those to come.
     pub fn recent(&self) -> (Vec<Rc<str>>, broadcast::Receiver<Rc<str>>) {
         let lines = self.recent.lines.borrow().iter().cloned().collect();
         (lines, self.recent.followers.subscribe())
+    }
+
+    /// Takes nothing: whoever relays to it stops at the first line.
+    pub fn nowhere() -> Output {
+        Output { lines: mpsc::channel(1).0, recent: Rc::new(Recent::new()) }
     }
 
     /// One line of the host's own, on stderr. Dropped only if a thousand lines wait unread.

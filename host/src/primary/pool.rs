@@ -20,6 +20,7 @@ use super::listen::{Accepted, Acceptor, Listener};
 use super::news::{News, What};
 use super::outbound::Resolver;
 use super::output::Output;
+use super::program::Program;
 use super::reload::Reloads;
 use super::scale::Operations;
 use super::status::Tally;
@@ -27,6 +28,7 @@ use super::workers::{Start, State, Worker};
 use super::{Events, PoolId, WorkerId};
 use crate::config::PoolConfig;
 use crate::ipc::channel::Channel;
+use crate::ipc::cluster::ToProgram;
 use crate::ipc::message::{FromHeir, ToHeir};
 
 #[derive(Default)]
@@ -43,6 +45,10 @@ pub struct Seat {
     pub listeners: Vec<Listener>,
     /// `--listen-per-worker`: ends with the worker.
     pub own_port: Option<JoinHandle<()>>,
+    /// Nobody replaces its worker: the primary program forked it, or told it to end.
+    pub forked: bool,
+    /// What the primary program added to the environment.
+    pub env: Vec<(String, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +106,11 @@ pub struct Pool {
     pub inspector: Option<JoinHandle<()>>,
     pub recycle_after: Option<Instant>,
     pub watcher: Option<JoinHandle<()>>,
+    /// The listeners are shut until there is a worker again.
+    pub refuses: bool,
+    pub program: Option<Program>,
+    /// Why the host ends with an error.
+    pub failure: Option<String>,
     access_log: Option<Rc<AccessLog>>,
 }
 
@@ -136,20 +147,22 @@ impl Pool {
             inspector: None,
             recycle_after: None,
             watcher: None,
+            refuses: false,
+            program: None,
+            failure: None,
             access_log,
         }
     }
 
     pub fn start(&mut self) -> Result<()> {
-        if !self.config.balance.workers_accept() {
-            for listener in &self.listeners {
-                let acceptor = self.acceptor(listener, None)?;
-                self.acceptors.push(tokio::task::spawn_local(run_acceptor(acceptor)));
-            }
-        }
+        self.start_acceptors()?;
         self.start_resolver()?;
         self.watch_limits();
         self.watch_file();
+        if self.config.manual {
+            self.phase = Phase::Serving;
+            self.announce();
+        }
         let first = self.current.clone();
         (0..self.seats.len()).try_for_each(|seat| self.start_worker(seat, &first))
     }
@@ -170,20 +183,27 @@ impl Pool {
     pub fn start_worker(&mut self, seat: usize, generation: &Rc<Generation>) -> Result<()> {
         let id = self.links.numbers.get() + 1;
         self.links.numbers.set(id);
+        let format = self.access_log.as_ref().map(|log| log.format);
+        let mut settings = generation.settings(id, format);
+        let (ours, theirs) = self.equip(seat, &mut settings)?.unzip();
         let start = Start {
             seat,
-            settings: generation.settings(id, self.access_log.as_ref().map(|log| log.format)),
+            settings,
             generation: generation.clone(),
             access_log: self.access_log.as_ref().map(|log| &log.writer),
+            messages: theirs,
         };
         let Links { output, events, .. } = &self.links;
+        let output = if self.is_silent() { &Output::nowhere() } else { output };
         let worker = Worker::start(start, output, events, self.config.ready_timeout)
             .with_context(|| format!("start worker {id}"))?;
         if let Some(resolver) = &self.resolver {
             resolver.connect(&worker)?;
         }
+        let (pid, generation) = (worker.pid() as u32, generation.number);
+        let forked = ToProgram::Forked { worker: id, pid, generation };
+        self.tell(forked, ours.into_iter().collect());
         self.seats[seat].incoming = Some(worker.id);
-        let generation = generation.number;
         self.links.news.tell(What::Fork { worker: worker.id, pid: worker.pid(), generation });
         self.workers.insert(worker.id, worker);
         Ok(())
@@ -264,7 +284,8 @@ impl Pool {
     pub fn addresses(&self) -> Vec<String> {
         let first_seat = self.seats.first().map(|seat| &seat.listeners[..]).unwrap_or_default();
         let all = self.listeners.iter().chain(first_seat);
-        all.map(|listener| listener.address.to_string()).collect()
+        let all: Vec<String> = all.map(|listener| listener.address.to_string()).collect();
+        if all.is_empty() { vec!["no address".to_owned()] } else { all }
     }
 }
 

@@ -128,7 +128,10 @@ impl Pool {
             return self.reload_failed(&format!("{error:#}"));
         }
         self.dismiss_incoming();
-        let mut seats: Vec<usize> = (0..self.seats.len()).rev().collect();
+        // A worker that is gone for good has no successor in the next generation either.
+        let wanted = |seat: &usize| !self.seats[*seat].forked || self.seats[*seat].worker.is_some();
+        let mut seats: Vec<usize> = (0..self.seats.len()).rev().filter(wanted).collect();
+        let none = seats.is_empty();
         let at_once = match self.config.reload {
             ReloadMode::Parallel => std::mem::take(&mut seats),
             ReloadMode::Rolling => seats.pop().into_iter().collect(),
@@ -141,6 +144,10 @@ impl Pool {
             if let Err(error) = self.start_worker(seat, &generation) {
                 return self.reload_failed(&format!("{error:#}"));
             }
+        }
+        if none {
+            self.switch_generation();
+            self.reload_done();
         }
     }
 
@@ -188,14 +195,17 @@ impl Pool {
     }
 
     fn parallel_step(&mut self, id: WorkerId) -> Result<()> {
-        let all = self.seats.len();
         let Some(reload) = &mut self.reloads.active else { return Ok(()) };
+        let new = |id: &WorkerId| {
+            self.workers.get(id).is_some_and(|worker| worker.generation.number == reload.number)
+        };
+        let all = self.seats.iter().filter(|seat| seat.incoming.as_ref().is_some_and(new)).count();
         reload.checked.push(id);
         if reload.checked.len() < all {
             return Ok(());
         }
         self.switch_generation();
-        (0..all).try_for_each(|seat| self.take_seat(seat))?;
+        (0..self.seats.len()).try_for_each(|seat| self.take_seat(seat))?;
         self.reload_done();
         Ok(())
     }
@@ -325,7 +335,8 @@ impl Pool {
     pub fn recompiled(&mut self, generation: Result<Generation>) -> Result<()> {
         let first = Rc::new(generation?);
         self.current = first.clone();
-        (0..self.seats.len()).try_for_each(|seat| self.start_worker(seat, &first))
+        let seats: Vec<usize> = (0..self.seats.len()).filter(|n| !self.seats[*n].forked).collect();
+        seats.into_iter().try_for_each(|seat| self.start_worker(seat, &first))
     }
 }
 

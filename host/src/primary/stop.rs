@@ -8,6 +8,7 @@ use super::WorkerId;
 use super::listen::Accepted;
 use super::news::What;
 use super::pool::{Phase, Pool};
+use crate::ipc::cluster::ToProgram;
 use crate::ipc::message::Ends;
 use crate::sys;
 
@@ -39,6 +40,8 @@ impl Pool {
     fn drain_all(&mut self, hand_back: bool) {
         let all: Vec<WorkerId> = self.workers.keys().copied().collect();
         all.into_iter().for_each(|id| self.drain(id, hand_back));
+        self.tell(ToProgram::Draining, vec![]);
+        self.close_program();
     }
 
     /// What the kernel has completed for us would be reset with its listener.
@@ -48,7 +51,7 @@ impl Pool {
         for listener in self.listeners.iter_mut().chain(of_seats) {
             listener.retire();
             while let Ok((fd, peer)) = sys::accept(listener.fd.as_fd()) {
-                let ends = Ends { peer, local: listener.address.tcp() };
+                let ends = Ends { peer, local: listener.address.tcp(), ..Ends::default() };
                 rest.push(Accepted { fd, ends, read: Vec::new(), only: None });
             }
         }
@@ -73,9 +76,15 @@ impl Pool {
             self.log(&format!("killing worker {}: {why}", worker.id));
             worker.kill(Signal::SIGKILL);
         }
+        if let Some(program) = &self.program {
+            program.kill();
+        }
     }
 
     pub fn is_stopped(&self) -> bool {
-        self.phase == Phase::Stopping && self.workers.is_empty() && self.is_handed_over()
+        self.phase == Phase::Stopping
+            && self.workers.is_empty()
+            && self.program.is_none()
+            && self.is_handed_over()
     }
 }

@@ -52,6 +52,8 @@ pub struct Worker {
     pub failure: Option<String>,
     /// It says that the machine code it was given cannot be loaded.
     pub blames_artifact: bool,
+    /// It is to end, and knows it.
+    pub told: bool,
     /// Connections it was given but has not read from: ours to give to another if it dies.
     untaken: HashMap<ConnectionId, Accepted>,
     /// Told of each connection.
@@ -67,11 +69,13 @@ pub struct Start<'a> {
     pub settings: Settings,
     pub generation: Rc<Generation>,
     pub access_log: Option<&'a OwnedFd>,
+    /// Its end of the line to the primary program.
+    pub messages: Option<OwnedFd>,
 }
 
 impl Worker {
     pub fn start(
-        what: Start<'_>,
+        mut what: Start<'_>,
         output: &Output,
         events: &Events,
         ready_timeout: Duration,
@@ -84,9 +88,12 @@ impl Worker {
             child::start("worker", &title, &format!("[worker {id}] "), output)?;
         let (scoreboard, page) = Scoreboard::create()?;
         let mut fds = vec![generation.artifact.fd.try_clone()?, page];
-        for fd in what.access_log.into_iter().chain(&generation.dirs) {
+        fds.extend(what.access_log.map(OwnedFd::try_clone).transpose()?);
+        fds.extend(what.messages);
+        for fd in &generation.dirs {
             fds.push(fd.try_clone()?);
         }
+        what.settings.process.pid = child.process.pid.as_raw() as u32;
         child.channel.post(&ToWorker::Setup(Box::new(what.settings)), fds)?;
         let worker = Worker {
             id,
@@ -97,6 +104,7 @@ impl Worker {
             scoreboard,
             failure: None,
             blames_artifact: false,
+            told: false,
             untaken: HashMap::new(),
             given: Rc::default(),
             assigned: 0,

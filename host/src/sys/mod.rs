@@ -160,6 +160,12 @@ pub fn channel_pair() -> Result<(OwnedFd, OwnedFd)> {
         .context("create channel")
 }
 
+/// A connected pair for streams of bytes, non-blocking.
+pub fn stream_pair() -> Result<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    socketpair(AddressFamily::Unix, SockType::Stream, None, flags).context("create message line")
+}
+
 pub fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> Result<usize, Errno> {
     let rights = [ControlMessage::ScmRights(fds)];
     let control = if fds.is_empty() { &[][..] } else { &rights[..] };
@@ -283,6 +289,14 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<std::net::Soc
         Ok((fd, address)) => Ok((fd, address.as_socket())),
         Err(error) => Err(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))),
     }
+}
+
+/// The machine's monotonic clock, which all processes agree on.
+pub fn monotonic_nanos() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: fills the structure it is given; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Puts a descriptor under the event loop's eyes.

@@ -20,11 +20,14 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
+/// Told that a connection is now this worker's alone.
+pub type Taken = Box<dyn FnOnce() + Send>;
+
 pub struct Conn {
     stream: Stream,
     /// Read by a former owner, or while the protocol was found out; served before the socket.
     prefix: Bytes,
-    on_first_read: Option<Box<dyn FnOnce()>>,
+    on_first_read: Option<Taken>,
     pub ends: Ends,
     pub state: Arc<ConnState>,
 }
@@ -55,9 +58,14 @@ impl Conn {
     }
 
     /// Called when the first byte is taken from the socket: from then on only this worker can serve it.
-    pub fn on_first_read(mut self, callback: Box<dyn FnOnce()>) -> Conn {
+    pub fn on_first_read(mut self, callback: Taken) -> Conn {
         self.on_first_read = Some(callback);
         self
+    }
+
+    /// For plugins that speak their own protocol.
+    pub fn into_parts(self) -> (Stream, Bytes, Ends, Option<Taken>) {
+        (self.stream, self.prefix, self.ends, self.on_first_read)
     }
 
     pub fn release(self, read: Bytes) -> io::Result<Released> {

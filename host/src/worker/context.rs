@@ -14,11 +14,13 @@ use super::access_log::AccessLog;
 use super::conn::{ConnState, Phase, Released};
 use super::epoch::Epoch;
 use super::failure::Failure;
+use super::imports::{Drained, Shared};
 use super::plugin::Plugin;
+use super::resident::Resident;
 use super::settings::{Limits, Settings};
 use super::state::State;
 use super::stdio::Output;
-use super::{wasi02, wasi03};
+use super::{tcp, wasi02, wasi03};
 use crate::scoreboard::Scoreboard;
 
 pub struct Worker {
@@ -31,6 +33,10 @@ pub struct Worker {
     pub live: LiveInstances,
     pub sequential: wasi02::Pool,
     pub concurrent: wasi03::Pool,
+    pub handling: tcp::Idle,
+    pub shared: Arc<Shared>,
+    pub resident: Resident,
+    main_runs: Cell<bool>,
     connections: RefCell<HashMap<u64, Arc<ConnState>>>,
     next_connection: Cell<u64>,
     sweep: Cell<u32>,
@@ -57,15 +63,21 @@ impl Worker {
     pub fn new(
         settings: Settings,
         plugin: Plugin,
-        scoreboard: Scoreboard,
+        shared: Arc<Shared>,
+        resident: Resident,
         stderr: Output,
         access_log: Option<AccessLog>,
     ) -> Result<Rc<Worker>> {
+        let scoreboard = shared.scoreboard.clone();
         Ok(Rc::new(Worker {
             epoch: Epoch::start(&plugin.engine)?,
             live: LiveInstances::new(settings.limits.max_instances, scoreboard.clone()),
             sequential: wasi02::Pool::new(&settings.limits),
             concurrent: wasi03::Pool::new(&settings.limits),
+            handling: tcp::Idle::default(),
+            main_runs: Cell::new(plugin.main.is_some()),
+            shared,
+            resident,
             connections: RefCell::default(),
             next_connection: Cell::new(0),
             sweep: Cell::new(0),
@@ -92,6 +104,22 @@ impl Worker {
         &self.settings.limits
     }
 
+    /// Runs plugin code, under the clock that makes it give way.
+    pub async fn in_turn<T>(&self, work: impl Future<Output = T>) -> T {
+        self.epoch.in_turn(work).await
+    }
+
+    /// The plugin's main loop has returned.
+    pub fn main_ended(&self) {
+        self.main_runs.set(false);
+        self.empty.notify_waiters();
+    }
+
+    /// A main loop that never asks whether the worker drains is not waited for.
+    fn waits_for_main(&self) -> bool {
+        self.main_runs.get() && self.shared.watches_drain()
+    }
+
     /// Says on stderr what a plugin did wrong; what a client did wrong is its own business.
     pub fn report(&self, failure: &Failure) {
         if let Some(reason) = failure.reason() {
@@ -107,12 +135,17 @@ impl Worker {
     /// Ends when every connection has ended. Requests in flight are completed; there is no deadline
     /// here, that is the primary's.
     pub async fn drain(self: &Rc<Self>, how: Drain) {
+        self.shared.start_draining(match how {
+            Drain::Close => Drained::Alone,
+            Drain::Release(_) => Drained::HandBack,
+        });
         *self.drain.borrow_mut() = Some(how);
         for connection in self.connections.borrow().values() {
             connection.wake();
         }
         self.start_sweeping();
-        while !self.connections.borrow().is_empty() {
+        self.resident.drain().await;
+        while !self.connections.borrow().is_empty() || self.waits_for_main() {
             self.empty.notified().await;
         }
     }

@@ -1,6 +1,5 @@
 //! Does what the primary says until it says no more.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -9,25 +8,41 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use tokio::io::Interest;
-use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Notify, mpsc};
 
 use super::conn::{Conn, Released};
 use super::connector::ResolverLine;
 use super::context::{Drain, Worker};
-use super::{LAST_WORDS, ToPrimary, http};
+use super::imports::{self, Wish};
+use super::plugin::Handler;
+use super::{LAST_WORDS, ToPrimary, http, tcp};
 use crate::ipc::message::{ConnectionId, Ends, FromWorker, ToWorker};
 use crate::sys;
 
-pub async fn follow(channel: Rc<ToPrimary>, worker: Rc<Worker>, line: ResolverLine) -> Result<()> {
+/// A primary program that does not read keeps an ending worker waiting this long.
+const LAST_MESSAGES: Duration = Duration::from_secs(5);
+
+/// Ends with the code the process is to exit with.
+pub async fn follow(
+    channel: Rc<ToPrimary>,
+    worker: Rc<Worker>,
+    line: ResolverLine,
+    mut wishes: UnboundedReceiver<Wish>,
+) -> Result<u8> {
     let took = Took::start(channel.clone());
     let pump = channel.clone();
     tokio::task::spawn_local(async move { pump.pump(|| {}).await });
-    let drained = Rc::new(Notify::new());
+    let mut end = Ending::new(&channel, &worker);
     let mut acceptors = Vec::new();
     loop {
         let received = tokio::select! {
             received = channel.recv() => received?,
-            () = drained.notified() => break,
+            Some(wish) = wishes.recv() => {
+                end.fulfil(wish).await;
+                continue;
+            }
+            () = end.drained.notified() => break,
         };
         // Without the primary nothing here has a purpose.
         let Some((message, mut fds)) = received else { break };
@@ -40,26 +55,98 @@ pub async fn follow(channel: Rc<ToPrimary>, worker: Rc<Worker>, line: ResolverLi
                 let conn = Conn::new(fd, ends)?
                     .with_prefix(read.into())
                     .on_first_read(Box::new(move || drop(untaken)));
-                tokio::task::spawn_local(http::serve(conn, worker.clone()));
+                serve(conn, &worker);
             }
             ToWorker::Listener { local } => {
                 let fd = fds.pop().context("no listener came along")?;
                 acceptors.push(tokio::task::spawn_local(accept(fd, local, worker.clone())));
             }
             ToWorker::Resolver => line.connect(fds.pop().context("no descriptor came along")?)?,
+            ToWorker::Signal(number) => {
+                if let Some(signal) = imports::signal(number) {
+                    worker.resident.signal(signal);
+                }
+            }
             ToWorker::Drain { hand_back } => {
                 acceptors.drain(..).for_each(|task| task.abort());
-                let how = if hand_back { release_to(channel.clone()) } else { Drain::Close };
-                let (worker, drained) = (worker.clone(), drained.clone());
-                tokio::task::spawn_local(async move {
-                    worker.drain(how).await;
-                    drained.notify_one();
-                });
+                end.drain(if hand_back { release_to(channel.clone()) } else { Drain::Close });
             }
         }
     }
+    // Connections handed back, and the code of a main loop that has just returned.
+    while let Ok(wish) = wishes.try_recv() {
+        end.fulfil(wish).await;
+    }
     worker.flush_output(LAST_WORDS).await;
-    tokio::time::timeout(LAST_WORDS, channel.flush()).await.unwrap_or(Ok(()))
+    if let Some(messages) = &worker.shared.line {
+        let _ = tokio::time::timeout(LAST_MESSAGES, messages.wait_sent()).await;
+    }
+    tokio::time::timeout(LAST_WORDS, channel.flush()).await.unwrap_or(Ok(()))?;
+    Ok(end.code.unwrap_or(0))
+}
+
+/// How the worker ends, whoever began it.
+struct Ending {
+    channel: Rc<ToPrimary>,
+    worker: Rc<Worker>,
+    drained: Rc<Notify>,
+    begun: bool,
+    /// The first one asked for.
+    code: Option<u8>,
+}
+
+impl Ending {
+    fn new(channel: &Rc<ToPrimary>, worker: &Rc<Worker>) -> Ending {
+        let (channel, worker) = (channel.clone(), worker.clone());
+        Ending { channel, worker, drained: Rc::default(), begun: false, code: None }
+    }
+
+    async fn fulfil(&mut self, wish: Wish) {
+        match wish {
+            Wish::Exit(code) => {
+                self.code.get_or_insert(code);
+                self.leave(false);
+            }
+            Wish::Leave => self.leave(true),
+            Wish::Abort => {
+                self.worker.flush_output(Duration::from_millis(100)).await;
+                std::process::abort();
+            }
+            Wish::HandBack { fd, mut ends } => {
+                let read = std::mem::take(&mut ends.read);
+                let _ = self.channel.post(&FromWorker::HandBack { ends, read }, vec![fd]);
+            }
+        }
+    }
+
+    /// The worker's own decision, which the primary has to know.
+    fn leave(&mut self, disconnected: bool) {
+        if !self.begun {
+            let _ = self.channel.post(&FromWorker::Leaving { disconnected }, vec![]);
+            self.drain(release_to(self.channel.clone()));
+        }
+    }
+
+    fn drain(&mut self, how: Drain) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        let (worker, drained) = (self.worker.clone(), self.drained.clone());
+        tokio::task::spawn_local(async move {
+            worker.drain(how).await;
+            drained.notify_one();
+        });
+    }
+}
+
+/// To whom a connection belongs, the plugin decides by what it exports.
+fn serve(conn: Conn, worker: &Rc<Worker>) {
+    match worker.plugin.handler {
+        Handler::V02(_) | Handler::V03(_) => {
+            tokio::task::spawn_local(http::serve(conn, worker.clone()));
+        }
+        _ => tcp::serve(conn, worker),
+    }
 }
 
 fn release_to(channel: Rc<ToPrimary>) -> Drain {
@@ -72,27 +159,28 @@ fn release_to(channel: Rc<ToPrimary>) -> Drain {
 
 /// Tells the primary, in batches, which connections have been read from.
 #[derive(Clone)]
-struct Took(Rc<(RefCell<Vec<ConnectionId>>, Notify)>);
+struct Took(mpsc::UnboundedSender<ConnectionId>);
+
+/// Of one frame.
+const BATCH: usize = 1024;
 
 impl Took {
     fn start(channel: Rc<ToPrimary>) -> Took {
-        let took = Took(Rc::default());
-        let theirs = took.clone();
+        let (took, mut taken) = mpsc::unbounded_channel();
         tokio::task::spawn_local(async move {
-            loop {
-                theirs.0.1.notified().await;
-                let ids = std::mem::take(&mut *theirs.0.0.borrow_mut());
-                if channel.post(&FromWorker::Took(ids), vec![]).is_err() {
+            let mut ids = Vec::new();
+            while taken.recv_many(&mut ids, BATCH).await > 0 {
+                let message = FromWorker::Took(std::mem::take(&mut ids));
+                if channel.post(&message, vec![]).is_err() {
                     return;
                 }
             }
         });
-        took
+        Took(took)
     }
 
     fn note(&self, id: ConnectionId) {
-        self.0.0.borrow_mut().push(id);
-        self.0.1.notify_one();
+        let _ = self.0.send(id);
     }
 }
 
@@ -112,8 +200,8 @@ async fn accept(listener: OwnedFd, local: Option<SocketAddr>, worker: Rc<Worker>
         let mut ready = listener.readable().await.context("wait for listener")?;
         match sys::accept(listener.as_fd()) {
             Ok((fd, peer)) => {
-                let conn = Conn::new(fd, Ends { peer, local })?;
-                tokio::task::spawn_local(http::serve(conn, worker.clone()));
+                let conn = Conn::new(fd, Ends { peer, local, ..Ends::default() })?;
+                serve(conn, &worker);
             }
             Err(Errno::EAGAIN) => ready.clear_ready(),
             Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {

@@ -54,6 +54,16 @@ impl Epoch {
         Ok(Epoch(shared))
     }
 
+    /// Runs plugin code.
+    pub async fn in_turn<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        std::future::poll_fn(|cx| {
+            let _turn = self.enter();
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
     /// Held while plugin code runs on this thread.
     pub fn enter(&self) -> Turn<'_> {
         self.0.turns.fetch_add(1, SeqCst);

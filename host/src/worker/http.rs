@@ -216,6 +216,8 @@ async fn answer(
     match &worker.plugin.handler {
         Handler::V02(pre) => wasi02::respond(worker, pre, request, exceeded).await,
         Handler::V03(_) => wasi03::respond(worker, request, exceeded).await,
+        // Their connections do not come here.
+        Handler::Connections(_) | Handler::Accepts | Handler::Nobody => Err(Failure::NoAnswer),
     }
 }
 

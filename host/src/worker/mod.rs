@@ -12,11 +12,16 @@ mod epoch;
 mod failure;
 mod file_threads;
 mod http;
+mod imports;
+mod main_loop;
 mod outbound;
 mod plugin;
+pub mod program;
+mod resident;
 pub mod settings;
 mod state;
 mod stdio;
+mod tcp;
 mod ticket;
 mod wasi02;
 mod wasi03;
@@ -24,9 +29,11 @@ mod wasi03;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{FromWorker, ToWorker};
@@ -37,8 +44,10 @@ use access_log::AccessLog;
 use connector::ResolverLine;
 use context::Worker;
 use engine::EngineLimits;
+use imports::{Attached, Facts, Shared, Taker, Wish};
 use outbound::Outbound;
-use plugin::{Artifact, BadArtifact, Plugin};
+use plugin::{Artifact, BadArtifact, Handler, Plugin};
+use resident::{Call, Resident};
 use settings::Settings;
 use state::{Preopens, Template};
 use stdio::Output;
@@ -62,9 +71,10 @@ pub fn run(walls: Walls) -> Result<()> {
         };
         let line = ResolverLine::default();
         match start(walls, settings, fds, &line).await {
-            Ok(worker) => {
+            Ok((worker, wishes)) => {
                 channel.post(&FromWorker::Ready, vec![])?;
-                control::follow(channel, worker, line).await
+                let code = control::follow(channel, worker, line, wishes).await?;
+                std::process::exit(code.into())
             }
             Err(error) => {
                 // The primary says it; here it would be said twice.
@@ -87,13 +97,14 @@ async fn start(
     settings: Settings,
     fds: Vec<OwnedFd>,
     line: &ResolverLine,
-) -> Result<Rc<Worker>> {
+) -> Result<Started> {
     let given = Given::sort(&settings, fds)?;
     let dirs = Preopens::open(&settings.dirs, &given.dirs)?;
     let artifact = sys::FileMap::sealed(&given.artifact)?;
     let scoreboard = Scoreboard::map(&given.scoreboard)?;
     scoreboard.note_death()?;
     engine::open_page_map();
+    let facts = Facts::gather(&walls);
     // From here on bytes are read that a hijacked compiler could have chosen.
     let entered = sandbox::enter(Role::Worker, walls, &grants(&settings, &given.dirs))?;
     let limits = EngineLimits { max_instances: settings.limits.max_instances };
@@ -101,28 +112,36 @@ async fn start(
     let (stdout, stderr) = (printed_to(1)?, printed_to(2)?);
     let outbound = settings.allow_outbound.then(|| Outbound::new(Box::new(line.clone())));
     let streams = (stdout, stderr.clone());
-    let template =
-        Template::new(&settings, dirs, outbound.map(Arc::new), streams, scoreboard.clone());
+    let (shared, wishes) = Shared::new(
+        imports::Role::Worker,
+        settings.clone(),
+        scoreboard,
+        Attached { facts, messages: given.messages, program: None },
+    )?;
+    let template = Template::new(shared.clone(), dirs, outbound.map(Arc::new), streams);
     // By path, all workers share the pages.
     let from = match entered.artifact_path(&given.artifact) {
         Some(path) => Artifact::File(path),
         None => Artifact::Bytes(&artifact),
     };
-    let plugin = Plugin::load(&engine, from, template, &|_| Ok(())).await;
+    let plugin = Plugin::load(&engine, from, template, settings.process.protocol).await;
     // What a plugin said before it failed belongs before the failure.
     if plugin.is_err() {
         stderr.flush(LAST_WORDS).await;
     }
+    let plugin = plugin?;
     let log = match (settings.access_log, given.access_log) {
         (Some(format), Some(fd)) => Some(AccessLog::new(fd, format)?),
         _ => None,
     };
-    let worker = Worker::new(settings, plugin?, scoreboard, stderr, log)?;
+    let (resident, calls) = Resident::new(plugin.exports.any());
+    let worker = Worker::new(settings, plugin, shared, resident, stderr, log)?;
     if !given.dirs.is_empty() {
         file_threads::start().await?;
     }
     sandbox::seal(entered)?;
-    Ok(worker)
+    begin(&worker, calls).await?;
+    Ok((worker, wishes))
 }
 
 fn grants<'a>(settings: &Settings, dirs: &'a [OwnedFd]) -> Vec<Grant<'a>> {
@@ -130,11 +149,36 @@ fn grants<'a>(settings: &Settings, dirs: &'a [OwnedFd]) -> Vec<Grant<'a>> {
     both.map(|(dir, fd)| Grant { fd: fd.as_fd(), read_only: dir.read_only }).collect()
 }
 
+type Started = (Rc<Worker>, UnboundedReceiver<Wish>);
+
+/// What the plugin does before it is ready, and what runs beside its requests from then on.
+async fn begin(worker: &Rc<Worker>, calls: UnboundedReceiver<Call>) -> Result<()> {
+    let exports = worker.plugin.exports;
+    let taker = match worker.plugin.handler {
+        Handler::V02(_) | Handler::V03(_) => Taker::Http,
+        Handler::Connections(_) => Taker::Handler,
+        Handler::Accepts | Handler::Nobody => Taker::Accept,
+    };
+    worker.shared.listening.set_taker(taker);
+    worker.shared.handles_messages.store(exports.on_message.is_some(), Relaxed);
+    if exports.any() {
+        tokio::task::spawn_local(resident::serve(worker.clone(), calls));
+        let started = worker.resident.start().await;
+        worker.flush_output(LAST_WORDS).await;
+        started.map_err(anyhow::Error::msg).context("start the plugin")?;
+    }
+    if worker.plugin.main.is_some() {
+        tokio::task::spawn_local(main_loop::run(worker.clone()));
+    }
+    Ok(())
+}
+
 /// The descriptors of the set-up message by their meaning.
 struct Given {
     artifact: OwnedFd,
     scoreboard: OwnedFd,
     access_log: Option<OwnedFd>,
+    messages: Option<OwnedFd>,
     dirs: Vec<OwnedFd>,
 }
 
@@ -145,7 +189,8 @@ impl Given {
         let artifact = next("artifact")?;
         let scoreboard = next("scoreboard")?;
         let access_log = settings.access_log.map(|_| next("access log")).transpose()?;
-        Ok(Given { artifact, scoreboard, access_log, dirs: fds.collect() })
+        let messages = settings.process.messages.then(|| next("message line")).transpose()?;
+        Ok(Given { artifact, scoreboard, access_log, messages, dirs: fds.collect() })
     }
 }
 

@@ -1,30 +1,74 @@
-//! From an artifact to something that can be instantiated: load, link, and find the handler.
+//! From an artifact to something that can be instantiated: load, link, and find what it exports.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, Linker, ResourceType};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, ResourceType};
 use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_config::WasiConfig;
 use wasmtime_wasi_http::{p2, p3};
 
+use super::imports;
+use super::settings::Protocol;
 use super::state::{State, Template};
 
 /// Adds imports beyond WASI, such as `host:cluster`.
-pub type Extension<'a> = &'a dyn Fn(&mut Linker<State>) -> Result<()>;
+type Extension<'a> = &'a dyn Fn(&mut Linker<State>) -> Result<()>;
 
-/// What the plugin exports, ready to be instantiated.
+/// Who answers the clients, ready to be instantiated.
 pub enum Handler {
     V02(p2::bindings::ProxyPre<State>),
     V03(p3::bindings::ServicePre<State>),
+    /// `connection-handler`: a call for each connection.
+    Connections(ComponentExportIndex),
+    /// `wasi:cli/run`, which may accept connections itself.
+    Accepts,
+    Nobody,
 }
 
 pub struct Plugin {
     pub engine: Engine,
     pub handler: Handler,
+    /// The main loop, if it is to be run.
+    pub main: Option<CommandPre<State>>,
+    pub pre: InstancePre<State>,
+    pub exports: Exports,
     pub template: Arc<Template>,
+}
+
+/// The exports beside the serving ones.
+#[derive(Clone, Copy, Default)]
+pub struct Exports {
+    pub start: Option<ComponentExportIndex>,
+    pub drain: Option<ComponentExportIndex>,
+    pub on_message: Option<ComponentExportIndex>,
+    pub on_signal: Option<ComponentExportIndex>,
+}
+
+impl Exports {
+    fn of(component: &Component) -> Exports {
+        let find = |interface, function| export(component, interface, function);
+        Exports {
+            start: find("host:cluster/lifecycle@0.1.0", "start"),
+            drain: find("host:cluster/lifecycle@0.1.0", "drain"),
+            on_message: find("host:cluster/message-handler@0.1.0", "on-message"),
+            on_signal: find("host:cluster/signal-handler@0.1.0", "on-signal"),
+        }
+    }
+
+    /// Whether there is anything for a resident instance to do.
+    pub fn any(&self) -> bool {
+        let all = [self.start, self.drain, self.on_message, self.on_signal];
+        all.iter().any(Option::is_some)
+    }
+}
+
+fn export(component: &Component, interface: &str, name: &str) -> Option<ComponentExportIndex> {
+    let interface = component.get_export_index(None, interface)?;
+    component.get_export_index(Some(&interface), name)
 }
 
 /// Where the machine code is.
@@ -40,38 +84,59 @@ impl Plugin {
         engine: &Engine,
         artifact: Artifact<'_>,
         template: Template,
-        extension: Extension<'_>,
+        protocol: Option<Protocol>,
     ) -> Result<Plugin> {
         let component = deserialize(engine, artifact).context(BadArtifact)?;
-        let linker = linker(engine, &component, extension)?;
-        let missing = missing_imports(&component, &linker);
-        if !missing.is_empty() {
-            bail!("the plugin imports {}, which nobody provides", missing.join(", "));
+        if has_import(&component, "host:cluster/primary") {
+            bail!(
+                "the plugin imports host:cluster/primary, which only a primary program (--primary) may"
+            );
         }
-        let version = handler_version(&component)?;
-        let pre = linker.instantiate_pre(&component)?;
-        let handler = match version {
-            Version::V02 => Handler::V02(p2::bindings::ProxyPre::new(pre)?),
-            Version::V03 => Handler::V03(p3::bindings::ServicePre::new(pre)?),
+        let linker = linker(engine, &component, &imports::add_to_linker)?;
+        let pre = link(&component, &linker, "the plugin")?;
+        let serving = Serving::choose(&component, protocol)?;
+        let handler = match serving {
+            Serving::V02 => Handler::V02(p2::bindings::ProxyPre::new(pre.clone())?),
+            Serving::V03 => Handler::V03(p3::bindings::ServicePre::new(pre.clone())?),
+            Serving::Connections(handle) => Handler::Connections(handle),
+            Serving::Accepts => Handler::Accepts,
+            Serving::Nothing => Handler::Nobody,
         };
-        let plugin = Plugin { engine: engine.clone(), handler, template: Arc::new(template) };
-        plugin.try_out().await.map_err(|error| {
-            // The backtrace names functions of a plugin whose author reads its own stderr.
-            anyhow::anyhow!("instantiate the plugin: {}", error.root_cause())
-        })?;
+        let runs = !matches!(handler, Handler::V02(_) | Handler::V03(_)) && is_command(&component);
+        let main = runs.then(|| CommandPre::new(pre.clone())).transpose()?;
+        let exports = Exports::of(&component);
+        let (engine, template) = (engine.clone(), Arc::new(template));
+        let plugin = Plugin { engine, handler, main, pre, exports, template };
+        plugin.try_out("the plugin").await?;
         Ok(plugin)
     }
 
-    async fn try_out(&self) -> Result<()> {
-        let mut store = self.store();
-        match &self.handler {
-            Handler::V02(pre) => {
-                pre.instantiate_async(&mut store).await?;
-            }
-            Handler::V03(pre) => {
-                pre.instantiate_async(&mut store).await?;
-            }
+    /// The primary program: a command, and nothing but a command.
+    pub async fn load_program(
+        engine: &Engine,
+        artifact: Artifact<'_>,
+        template: Template,
+    ) -> Result<Plugin> {
+        let component = deserialize(engine, artifact).context(BadArtifact)?;
+        if !is_command(&component) {
+            let found = exported(&component);
+            bail!("the primary program exports {found}; expected wasi:cli/run@0.2 (a command)");
         }
+        let linker = linker(engine, &component, &imports::add_primary_to_linker)?;
+        let pre = link(&component, &linker, "the primary program")?;
+        let main = Some(CommandPre::new(pre.clone())?);
+        let (engine, template) = (engine.clone(), Arc::new(template));
+        let (handler, exports) = (Handler::Nobody, Exports::default());
+        let plugin = Plugin { engine, handler, main, pre, exports, template };
+        plugin.try_out("the primary program").await?;
+        Ok(plugin)
+    }
+
+    async fn try_out(&self, what: &str) -> Result<()> {
+        let mut store = self.store();
+        let tried = self.pre.instantiate_async(&mut store).await;
+        // The backtrace names functions of a plugin whose author reads its own stderr.
+        tried.map_err(|error| anyhow::anyhow!("instantiate {what}: {}", error.root_cause()))?;
         Ok(())
     }
 
@@ -113,6 +178,14 @@ fn deserialize(engine: &Engine, artifact: Artifact<'_>) -> Result<Component> {
     Ok(component?)
 }
 
+fn link(component: &Component, linker: &Linker<State>, what: &str) -> Result<InstancePre<State>> {
+    let missing = missing_imports(component, linker);
+    if !missing.is_empty() {
+        bail!("{what} imports {}, which nobody provides", missing.join(", "));
+    }
+    Ok(linker.instantiate_pre(component)?)
+}
+
 fn linker(
     engine: &Engine,
     component: &Component,
@@ -146,25 +219,69 @@ fn uses_wasi_03(component: &Component) -> bool {
     names.any(|name| name.starts_with("wasi:") && name.contains("@0.3"))
 }
 
-enum Version {
-    V02,
-    V03,
+fn has_import(component: &Component, interface: &str) -> bool {
+    let ty = component.component_type();
+    ty.imports(component.engine()).any(|(name, _)| name.split('@').next() == Some(interface))
 }
 
-fn handler_version(component: &Component) -> Result<Version> {
+fn has_export(component: &Component, start: &str) -> bool {
     let ty = component.component_type();
-    let exports: Vec<String> =
-        ty.exports(component.engine()).map(|(name, _)| name.to_owned()).collect();
-    if exports.iter().any(|name| name.starts_with("wasi:http/handler@0.3")) {
-        return Ok(Version::V03);
+    ty.exports(component.engine()).any(|(name, _)| name.starts_with(start))
+}
+
+fn exported(component: &Component) -> String {
+    let ty = component.component_type();
+    let names: Vec<&str> = ty.exports(component.engine()).map(|(name, _)| name).collect();
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+fn is_command(component: &Component) -> bool {
+    has_export(component, "wasi:cli/run@0.2")
+}
+
+/// What a plugin does with connections.
+enum Serving {
+    V02,
+    V03,
+    Connections(ComponentExportIndex),
+    Accepts,
+    Nothing,
+}
+
+impl Serving {
+    fn choose(component: &Component, protocol: Option<Protocol>) -> Result<Serving> {
+        let http = match () {
+            () if has_export(component, "wasi:http/handler@0.3") => Some(Serving::V03),
+            () if has_export(component, "wasi:http/incoming-handler@0.2") => Some(Serving::V02),
+            () => None,
+        };
+        let handle = export(component, "host:cluster/connection-handler@0.1.0", "handle");
+        let accepts = is_command(component) && has_import(component, "host:cluster/connections");
+        let tcp = match handle {
+            Some(handle) => Some(Serving::Connections(handle)),
+            None => accepts.then_some(Serving::Accepts),
+        };
+        match (http, tcp, protocol) {
+            (Some(_), Some(_), None) if handle.is_some() => bail!(
+                "the plugin serves both HTTP and raw connections; choose with --protocol http or --protocol tcp"
+            ),
+            (Some(http), _, None | Some(Protocol::Http)) => Ok(http),
+            (_, Some(tcp), None | Some(Protocol::Tcp)) => Ok(tcp),
+            (None, _, Some(Protocol::Http)) => {
+                bail!("--protocol http: the plugin exports {}", exported(component))
+            }
+            (_, None, Some(Protocol::Tcp)) => bail!(
+                "--protocol tcp: the plugin neither exports host:cluster/connection-handler nor is a command that accepts connections"
+            ),
+            (None, None, None) if is_command(component) || Exports::of(component).any() => {
+                Ok(Serving::Nothing)
+            }
+            (None, None, None) => bail!(
+                "the plugin exports {}; expected wasi:http/incoming-handler@0.2, wasi:http/handler@0.3, host:cluster/connection-handler or wasi:cli/run@0.2",
+                exported(component)
+            ),
+        }
     }
-    if exports.iter().any(|name| name.starts_with("wasi:http/incoming-handler@0.2")) {
-        return Ok(Version::V02);
-    }
-    let found = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
-    bail!(
-        "the plugin exports {found}; expected wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3"
-    )
 }
 
 /// The names of the imports that `linker` cannot satisfy, in the plugin's order. wasmtime reports

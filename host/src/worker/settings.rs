@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ipc::message::SocketName;
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
     pub worker_id: u32,
@@ -20,6 +22,39 @@ pub struct Settings {
     pub limits: Limits,
     pub access_log: Option<LogFormat>,
     pub allow_outbound: bool,
+    pub process: Process,
+}
+
+impl Settings {
+    /// The component's name, then what stood after `--`.
+    pub fn arguments(&self) -> Vec<String> {
+        std::iter::once(&self.plugin).chain(&self.args).cloned().collect()
+    }
+}
+
+/// What `host:cluster` tells of the process and its host, as far as the process cannot know itself.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Process {
+    pub pid: u32,
+    pub primary_pid: u32,
+    pub exec_path: String,
+    pub exec_args: Vec<String>,
+    /// How the host is set up, by name.
+    pub config: Vec<(String, String)>,
+    pub listen: Vec<SocketName>,
+    /// A message line comes along.
+    pub messages: bool,
+    pub max_message_size: u64,
+    /// Chooses where a plugin could serve both.
+    pub protocol: Option<Protocol>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum Protocol {
+    /// The host speaks HTTP and calls the plugin for each request.
+    Http,
+    /// The plugin gets the connections.
+    Tcp,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -86,6 +121,7 @@ impl Default for Settings {
             limits: Limits::default(),
             access_log: None,
             allow_outbound: false,
+            process: Process::default(),
         }
     }
 }

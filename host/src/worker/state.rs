@@ -12,13 +12,14 @@ use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_io::IoView;
 
+use super::imports::Shared;
 use super::outbound::{Hooks, Outbound};
-use super::settings::{Dir, Settings};
+use super::settings::Dir;
 use super::stdio::{GuestOutput, Output};
 use crate::scoreboard::Scoreboard;
 
 pub struct State {
-    table: ResourceTable,
+    pub table: ResourceTable,
     /// Made when the plugin first calls WASI beyond HTTP and streams; many never do, and making it
     /// costs as much as a small request.
     wasi: Option<WasiCtx>,
@@ -26,6 +27,8 @@ pub struct State {
     http: WasiHttpCtx,
     hooks: Hooks,
     pub memory: MemoryLimit,
+    /// What this instance has in common with all others of the process.
+    pub shared: Arc<Shared>,
 }
 
 /// What every instance of a worker starts from.
@@ -38,7 +41,7 @@ pub struct Template {
     stdout: Output,
     stderr: Output,
     max_memory: u64,
-    scoreboard: Scoreboard,
+    shared: Arc<Shared>,
 }
 
 /// Granted directories, opened while the worker could still open anything.
@@ -71,22 +74,22 @@ impl Preopens {
 
 impl Template {
     pub fn new(
-        settings: &Settings,
+        shared: Arc<Shared>,
         dirs: Preopens,
         outbound: Option<Arc<Outbound>>,
         (stdout, stderr): (Output, Output),
-        scoreboard: Scoreboard,
     ) -> Template {
+        let settings = &shared.settings;
         Template {
             env: settings.env.clone(),
-            args: settings.args.clone(),
+            args: settings.arguments(),
             dirs: dirs.0,
             config: settings.config.iter().cloned().collect(),
             outbound,
             stdout,
             stderr,
             max_memory: settings.limits.max_memory_size,
-            scoreboard,
+            shared,
         }
     }
 
@@ -102,7 +105,8 @@ impl Template {
             template: self.clone(),
             http: WasiHttpCtx::new(),
             hooks: Hooks::new(self.outbound.clone()),
-            memory: MemoryLimit::new(self.max_memory, self.scoreboard.clone()),
+            memory: MemoryLimit::new(self.max_memory, self.shared.scoreboard.clone()),
+            shared: self.shared.clone(),
         }
     }
 
@@ -158,6 +162,14 @@ const TABLE_ELEMENT_BYTES: u64 = 8;
 impl MemoryLimit {
     fn new(max: u64, scoreboard: Scoreboard) -> MemoryLimit {
         MemoryLimit { used: 0, max, refused: false, scoreboard }
+    }
+
+    pub fn used(&self) -> u64 {
+        self.used
+    }
+
+    pub fn max(&self) -> u64 {
+        self.max
     }
 
     fn grow(&mut self, bytes: u64) -> bool {

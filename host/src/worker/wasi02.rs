@@ -23,6 +23,7 @@ use super::body::{Exceeded, RequestBody, Source};
 use super::context::{Live, Worker};
 use super::deadline::Deadline;
 use super::failure::Failure;
+use super::imports::ending;
 use super::settings::Limits;
 use super::state::State;
 
@@ -188,6 +189,8 @@ async fn call(
             worker.sequential.give_back(&worker, instance);
             Ok(())
         }
+        // An answer it has given already is still sent.
+        Err(error) if ending(&error).is_some() => Ok(()),
         Err(error) => Err(worker.trapped(&error, instance.store.data())),
     }
 }

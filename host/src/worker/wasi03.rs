@@ -27,6 +27,7 @@ use super::body::{Exceeded, RequestBody, Source};
 use super::context::{Live, Worker};
 use super::deadline::Deadline;
 use super::failure::Failure;
+use super::imports::ending;
 use super::plugin::Handler;
 use super::settings::Limits;
 use super::state::State;
@@ -300,7 +301,10 @@ async fn serve_jobs(worker: Rc<Worker>, desk: Rc<Desk>, live: Live) {
         Ok((mut store, service)) => {
             let result = run(&worker, &desk, &mut store, &service).await;
             desk.trapped.set(result.is_err());
-            result.map_err(|error| worker.trapped(&error, store.data()))
+            match result {
+                Err(error) if ending(&error).is_none() => Err(worker.trapped(&error, store.data())),
+                _ => Ok(()),
+            }
         }
         Err(failure) => {
             let job = pool.queue.borrow_mut().pop_front();

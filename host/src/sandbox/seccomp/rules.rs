@@ -59,6 +59,7 @@ pub const SERVE: &[Rule] = &[
     any(SYS_epoll_ctl, "a connection comes under the event loop's eyes"),
     any(SYS_read, "connections, wake-ups"),
     any(SYS_readv, "connections"),
+    any(SYS_pread64, "resident memory of this process, from the one file opened for that"),
     any(SYS_recvfrom, "connections"),
     any(SYS_recvmsg, "the channels to the primary, which bring descriptors"),
     any(SYS_write, "connections, log lines, wake-ups, a panic's message"),

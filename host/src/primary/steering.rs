@@ -1,0 +1,403 @@
+//! A pool with a primary program: what the program hears, and what is done of what it asks.
+
+use std::os::fd::OwnedFd;
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+
+use super::balance::Policy;
+use super::child::End;
+use super::listen::{Accepted, Address};
+use super::pool::{Phase, Pool, Seat};
+use super::program::{self, EPILOGUE, MAX_OFFERED, Program, Start};
+use super::workers::{State, Worker};
+use super::{Event, WorkerId};
+use crate::ipc::cluster::{
+    Answer, Changes, Cluster, FromProgram, Question, Refusal, Seen, Stage, Status, ToProgram,
+};
+use crate::ipc::message::{ConnectionId, SocketName, ToWorker};
+use crate::sys;
+use crate::worker::settings::{Process, Settings};
+
+/// More workers than this a program may not fork.
+const MAX_WORKERS: usize = 1024;
+
+impl Pool {
+    /// What the program is started with, before any worker is.
+    pub fn program_start(
+        &self,
+        path: &std::path::Path,
+        artifact: super::compile::Artifact,
+    ) -> Start {
+        let mut settings = self.current.settings(0, None);
+        settings.plugin = program::file_name(path);
+        settings.dirs = Vec::new();
+        settings.process = self.facts();
+        let ready_timeout = self.config.ready_timeout;
+        Start { artifact, settings, cluster: self.cluster(), ready_timeout }
+    }
+
+    pub fn tell(&self, message: ToProgram, fds: Vec<OwnedFd>) {
+        if let Some(program) = &self.program
+            && program.tell(&message, fds).is_err()
+        {
+            program.kill();
+        }
+    }
+
+    pub fn tell_listening(&self, worker: WorkerId, addresses: Vec<SocketName>) {
+        if !addresses.is_empty() {
+            self.tell(ToProgram::Listening { worker: worker.0, addresses }, vec![]);
+        }
+    }
+
+    pub fn tell_exit(&self, worker: &Worker, end: End) {
+        let status = match end {
+            End::Code(code) => Status::Code(code as u8),
+            End::Signal(number) => Status::Signal(number),
+        };
+        self.tell(ToProgram::Exited { worker: worker.id.0, status, told: worker.told }, vec![]);
+    }
+
+    /// Signals that plugins may want to know of; what the host does about them is another matter.
+    pub fn tell_signal(&self, number: i32) {
+        self.tell(ToProgram::Signal(number), vec![]);
+        for worker in self.workers.values() {
+            let _ = worker.post(&ToWorker::Signal(number), vec![]);
+        }
+    }
+
+    /// Adds to a new worker's settings what the seat and the program want; the result is the message
+    /// line, the program's end first.
+    pub fn equip(
+        &self,
+        seat: usize,
+        settings: &mut Settings,
+    ) -> Result<Option<(OwnedFd, OwnedFd)>> {
+        settings.process = self.facts();
+        for (name, value) in &self.seats[seat].env {
+            settings.env.retain(|(known, _)| known != name);
+            settings.env.push((name.clone(), value.clone()));
+        }
+        let Some(program) = &self.program else { return Ok(None) };
+        if let Some(arguments) = &program.changes.arguments {
+            settings.args = arguments.clone();
+        }
+        settings.process.messages = true;
+        sys::stream_pair().map(Some)
+    }
+
+    fn facts(&self) -> Process {
+        let exec_path = std::env::current_exe().unwrap_or_default();
+        Process {
+            pid: 0,
+            primary_pid: std::process::id(),
+            exec_path: exec_path.to_string_lossy().into_owned(),
+            exec_args: shown_arguments(std::env::args().skip(1)),
+            config: self.described(),
+            listen: self.names(0),
+            messages: false,
+            max_message_size: self.config.max_message_size,
+            protocol: self.config.protocol,
+        }
+    }
+
+    fn described(&self) -> Vec<(String, String)> {
+        let workers = match self.config.manual {
+            true => "manual".to_owned(),
+            false => self.config.workers.to_string(),
+        };
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
+        let pairs = [
+            ("target", target.as_str()),
+            ("profile", profile),
+            ("allocator", "pooling"),
+            ("workers", workers.as_str()),
+            ("balance", &self.config.balance.to_string()),
+            ("sandbox", "process"),
+        ];
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    }
+
+    /// The addresses that the worker in a seat serves.
+    pub fn names(&self, seat: usize) -> Vec<SocketName> {
+        let own = self.seats.get(seat).map(|seat| &seat.listeners[..]).unwrap_or_default();
+        self.listeners.iter().chain(own).map(|listener| name(&listener.address)).collect()
+    }
+
+    pub fn cluster(&self) -> Cluster {
+        let changes = self.program.as_ref().map(|program| program.changes.clone());
+        let changes = changes.unwrap_or_default();
+        Cluster {
+            plugin: self.plugin_name(),
+            arguments: changes.arguments.unwrap_or_else(|| self.config.args.clone()),
+            silent: changes.silent.unwrap_or(false),
+            workers: (!self.config.manual).then_some(self.config.workers as u32),
+            max_workers: MAX_WORKERS as u32,
+            balance: self.config.balance.to_string(),
+            listen: self.names(0),
+            drain_timeout_ns: self.config.drain_timeout.as_nanos() as u64,
+        }
+    }
+
+    fn plugin_name(&self) -> String {
+        let name = &self.current.name;
+        name.strip_suffix(".wasm").unwrap_or(name).to_owned()
+    }
+
+    pub fn is_silent(&self) -> bool {
+        self.program.as_ref().is_some_and(|program| program.changes.silent == Some(true))
+    }
+
+    pub fn program_says(&mut self, frame: FromProgram, mut fds: Vec<OwnedFd>) {
+        match frame {
+            FromProgram::Ready | FromProgram::Failed(_) => {}
+            FromProgram::Ask { ticket, question } => {
+                let answer = self.answer(question).unwrap_or_else(Answer::No);
+                self.tell(ToProgram::Answer { ticket, answer }, vec![]);
+            }
+            FromProgram::Accepted(count) => {
+                if let Some(program) = &mut self.program {
+                    program.offered = program.offered.saturating_sub(count);
+                }
+                self.pass_on_waiting();
+            }
+            FromProgram::HandOver { worker, mut ends } => {
+                let Some(fd) = fds.pop() else { return };
+                let read = std::mem::take(&mut ends.read);
+                self.give_to(WorkerId(worker), Accepted { fd, ends, read, only: None });
+            }
+        }
+    }
+
+    /// As if the host had chosen the worker. If it is gone, the program chooses again.
+    fn give_to(&mut self, id: WorkerId, connection: Accepted) {
+        let number = ConnectionId(self.next_connection);
+        let worker = self.workers.get_mut(&id).filter(|worker| worker.state == State::Ready);
+        let given = match worker {
+            Some(worker) => worker.give(number, connection),
+            None => Err(connection),
+        };
+        match given {
+            Ok(()) => self.next_connection += 1,
+            Err(back) => self.dispatch(back),
+        }
+    }
+
+    /// Under `--balance program` the program gets it, unless it has enough; else it comes back.
+    pub fn offer(&mut self, connection: Accepted) -> Result<(), Accepted> {
+        let serving = self.phase == Phase::Serving;
+        let wanted = self.config.balance == Policy::Program && connection.only.is_none();
+        let Some(program) = self.program.as_mut().filter(|_| serving && wanted) else {
+            return Err(connection);
+        };
+        if program.offered >= MAX_OFFERED {
+            self.waiting.push_back(connection);
+            return Ok(());
+        }
+        program.offered += 1;
+        let Accepted { fd, mut ends, read, .. } = connection;
+        ends.read = read;
+        self.tell(ToProgram::Connection(ends), vec![fd]);
+        Ok(())
+    }
+
+    fn answer(&mut self, question: Question) -> Result<Answer, Refusal> {
+        match question {
+            Question::Fork(env) => return self.fork(env).map(|id| Answer::Forked(id.0)),
+            Question::Kill { worker, signal } => self.kill_worker(worker, signal)?,
+            Question::Disconnect(Some(worker)) => {
+                let id = self.living(worker)?;
+                self.drain(id, true);
+                self.update_gate();
+            }
+            Question::Disconnect(None) => {
+                self.log("stopping, as the primary program wants it");
+                self.stop();
+            }
+            Question::Setup(changes) => self.set_up(changes)?,
+            Question::Reload if self.phase == Phase::Stopping => return Err(Refusal::Stopping),
+            Question::Reload => self.reload(Default::default()),
+            Question::Workers => {
+                return Ok(Answer::Workers(self.workers.values().map(|w| self.seen(w)).collect()));
+            }
+        }
+        Ok(Answer::Done)
+    }
+
+    fn living(&self, worker: u32) -> Result<WorkerId, Refusal> {
+        let id = WorkerId(worker);
+        match self.workers.contains_key(&id) {
+            true => Ok(id),
+            false if worker == 0 || worker > self.links.numbers.get() => {
+                Err(Refusal::UnknownWorker)
+            }
+            false => Err(Refusal::WorkerGone),
+        }
+    }
+
+    /// A worker of the program's own, which is not replaced when it ends.
+    fn fork(&mut self, env: Vec<(String, String)>) -> Result<WorkerId, Refusal> {
+        if self.phase == Phase::Stopping {
+            return Err(Refusal::Stopping);
+        }
+        if self.workers.len() >= MAX_WORKERS {
+            return Err(Refusal::TooMany(MAX_WORKERS as u32));
+        }
+        let free = |seat: &Seat| seat.forked && seat.worker.is_none() && seat.incoming.is_none();
+        let place = self.seats.iter().position(free).unwrap_or_else(|| {
+            self.seats.push(Seat::default());
+            self.seats.len() - 1
+        });
+        (self.seats[place].forked, self.seats[place].env) = (true, env);
+        let (generation, id) = (self.current.clone(), WorkerId(self.links.numbers.get() + 1));
+        match self.start_worker(place, &generation) {
+            Ok(()) => Ok(id),
+            Err(error) => Err(Refusal::Invalid(format!("{error:#}"))),
+        }
+    }
+
+    fn kill_worker(&mut self, worker: u32, signal: i32) -> Result<(), Refusal> {
+        let id = self.living(worker)?;
+        match Signal::try_from(signal) {
+            Ok(Signal::SIGKILL) => {
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.told = true;
+                    worker.kill(Signal::SIGKILL);
+                }
+            }
+            Ok(signal) => {
+                let ends = matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT);
+                let _ = self.workers[&id].post(&ToWorker::Signal(signal as i32), vec![]);
+                if ends {
+                    self.drain(id, true);
+                    self.update_gate();
+                }
+            }
+            Err(_) => return Err(Refusal::Invalid(format!("signal {signal}"))),
+        }
+        Ok(())
+    }
+
+    fn set_up(&mut self, changes: Changes) -> Result<(), Refusal> {
+        if changes.plugin.as_ref().is_some_and(|plugin| *plugin != self.plugin_name()) {
+            return Err(Refusal::UnknownPlugin);
+        }
+        if let Some(program) = &mut self.program {
+            let now = &mut program.changes;
+            now.arguments = changes.arguments.or(now.arguments.take());
+            now.silent = changes.silent.or(now.silent);
+        }
+        self.tell(ToProgram::Changed(Box::new(self.cluster())), vec![]);
+        Ok(())
+    }
+
+    fn seen(&self, worker: &Worker) -> Seen {
+        Seen {
+            id: worker.id.0,
+            pid: worker.pid() as u32,
+            generation: worker.generation.number,
+            stage: match worker.state {
+                State::Starting => Stage::Starting,
+                State::Ready if self.is_seated(worker) && !self.listeners.is_empty() => {
+                    Stage::Listening
+                }
+                State::Ready => Stage::Online,
+                State::Draining | State::Lost => Stage::Draining,
+            },
+            told: worker.told,
+            connections: worker.connections() as u32,
+        }
+    }
+
+    /// The worker ends by its own decision; its time to finish is that of any drain.
+    pub fn leaving(&mut self, id: WorkerId, disconnected: bool) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.told |= disconnected;
+            worker.state = State::Draining;
+            self.limit_drain(id);
+            self.update_gate();
+        }
+    }
+
+    pub fn program_exited(&mut self, end: End) {
+        let Some(Program { name, .. }) = self.program.take() else { return };
+        if self.phase != Phase::Stopping {
+            if self.config.exit_with_primary {
+                self.log(&format!("primary program {name} {end}; stopping"));
+                if end != End::Code(0) {
+                    self.failure = Some(format!("primary program {name} {end}"));
+                }
+                return self.stop();
+            }
+            self.log(&format!("primary program {name} {end}; the cluster goes on"));
+        }
+        self.stop_if_abandoned();
+        self.pass_on_waiting();
+    }
+
+    /// With nobody left to serve, and nobody to fork another, there is no reason to be.
+    pub fn stop_if_abandoned(&mut self) {
+        let alone = self.workers.is_empty() && self.program.is_none();
+        if self.config.manual && alone && self.phase == Phase::Serving {
+            self.log("no worker is left, and nobody to fork another; stopping");
+            self.stop();
+        }
+    }
+
+    pub fn kill_program(&mut self) {
+        if let Some(program) = &self.program {
+            self.log(&format!("killing primary program {}: everything is over", program.name));
+            program.kill();
+        }
+    }
+
+    /// When the last worker is gone, the program may come to its own end.
+    pub fn close_program(&mut self) {
+        let over = self.phase == Phase::Stopping && self.workers.is_empty();
+        let Some(program) = self.program.as_mut().filter(|program| over && !program.over) else {
+            return;
+        };
+        program.over = true;
+        self.tell(ToProgram::Over, vec![]);
+        let events = self.links.events.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(EPILOGUE).await;
+            let _ = events.send(Event::ProgramOverdue);
+        });
+    }
+}
+
+fn name(address: &Address) -> SocketName {
+    match address {
+        Address::Tcp(address) => SocketName::Ip(*address),
+        Address::Unix(path) => SocketName::Unix(path.to_string_lossy().into_owned()),
+    }
+}
+
+/// The command line for plugins to see: without the arguments after `--`, which are theirs, and
+/// without the values of `--env`, which may be secrets of another.
+fn shown_arguments(args: impl Iterator<Item = String>) -> Vec<String> {
+    let mut shown = Vec::new();
+    let mut args = args.take_while(|arg| arg != "--");
+    while let Some(arg) = args.next() {
+        if arg == "--env" {
+            args.next();
+        }
+        shown.push(if arg.starts_with("--env=") { "--env".to_owned() } else { arg });
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_do_not_see_values_of_the_environment_or_their_own_arguments() {
+        let line = "serve --env A=secret --env=B=secret --plugin p.wasm -- mine";
+        let shown = shown_arguments(line.split(' ').map(str::to_owned));
+        assert_eq!(shown.join(" "), "serve --env --env --plugin p.wasm");
+    }
+}

@@ -1,0 +1,48 @@
+//! A plugin's own main loop, `wasi:cli/run`: one instance for as long as it runs. Its end is the
+//! worker's.
+
+use std::rc::Rc;
+
+use wasmtime_wasi::I32Exit;
+
+use super::context::Worker;
+use super::failure::Failure;
+use super::imports::{Wish, ending};
+
+/// What an error of the loop, or a trap, ends the worker with.
+const FAILED: u8 = 1;
+
+pub async fn run(worker: Rc<Worker>) {
+    let code = match main(&worker).await {
+        Ok(code) => Some(code),
+        Err(failure) => {
+            worker.report(&failure);
+            Some(FAILED)
+        }
+    };
+    worker.main_ended();
+    if let Some(code) = code {
+        worker.shared.wish(Wish::Exit(code));
+    }
+}
+
+async fn main(worker: &Rc<Worker>) -> Result<u8, Failure> {
+    let Some(pre) = &worker.plugin.main else { return Ok(0) };
+    let _live = worker.live.one_more().ok_or(Failure::Overload)?;
+    let mut store = worker.plugin.store();
+    let result = worker
+        .in_turn(async {
+            let command = pre.instantiate_async(&mut store).await?;
+            command.wasi_cli_run().call_run(&mut store).await
+        })
+        .await;
+    match result {
+        Ok(Ok(())) => Ok(0),
+        Ok(Err(())) => Ok(FAILED),
+        Err(error) if ending(&error).is_some() => Ok(0),
+        Err(error) => match error.downcast_ref::<I32Exit>() {
+            Some(exit) => Ok(exit.0 as u8),
+            None => Err(worker.trapped(&error, store.data())),
+        },
+    }
+}
