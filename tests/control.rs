@@ -21,13 +21,6 @@ fn assert_untouched(tally: &Tally) {
     assert!(answered > 0);
 }
 
-fn ids(server: &Server) -> Vec<u64> {
-    let status = server.status();
-    let workers = status["pools"][0]["workers"].as_array().expect("workers").clone();
-    let serving = workers.iter().filter(|worker| worker["state"] == "serving");
-    serving.map(|worker| worker["id"].as_u64().expect("an id")).collect()
-}
-
 #[test]
 fn scaling_and_restarting_under_load_lose_no_request_and_no_connection() {
     for style in [Style::KeepAlive, Style::Fresh] {
@@ -35,10 +28,10 @@ fn scaling_and_restarting_under_load_lose_no_request_and_no_connection() {
         let load = Load::start(server.address(), "/", style, 8);
         load.wait_answers(200);
         assert_eq!(server.tell(&["scale", "4"]), "4 workers");
-        assert_eq!(ids(&server), [1, 2, 3, 4]);
+        assert_eq!(server.serving_ids(), [1, 2, 3, 4]);
         load.wait_answers(200);
         assert_eq!(server.tell(&["restart", "2"]), "worker 2 was replaced");
-        assert_eq!(ids(&server), [1, 3, 4, 5]);
+        assert_eq!(server.serving_ids(), [1, 3, 4, 5]);
         assert_eq!(server.tell(&["scale", "-3"]), "1 worker");
         load.wait_answers(200);
         wait_for("the others to end", || (server.workers().len() == 1).then_some(()));
@@ -72,9 +65,9 @@ fn scaling_works_when_the_workers_accept_themselves() {
 fn signals_add_and_remove_a_worker() {
     let server = start("1", &[]);
     server.signal(Signal::SIGTTIN);
-    wait_for("a second worker", || (ids(&server) == [1, 2]).then_some(()));
+    wait_for("a second worker", || (server.serving_ids() == [1, 2]).then_some(()));
     server.signal(Signal::SIGTTOU);
-    wait_for("one worker", || (ids(&server) == [1]).then_some(()));
+    wait_for("one worker", || (server.serving_ids() == [1]).then_some(()));
     server.signal(Signal::SIGTTOU);
     server.wait_line("at least 1 worker has to stay");
     server.finish();
@@ -94,7 +87,7 @@ fn what_cannot_be_done_is_said_in_one_line() {
     ] {
         assert_one_line(&server.command(args), 1, &[words]);
     }
-    assert_eq!(ids(&server), [1]);
+    assert_eq!(server.serving_ids(), [1]);
     assert_eq!(server.get("/").text(), "hello world\n");
     server.finish();
 }
@@ -125,7 +118,7 @@ fn operations_during_a_reload_wait_for_it() {
         assert!(reload.join().unwrap().starts_with("generation 2 serving"));
         assert_eq!(scale.join().unwrap(), "3 workers");
     });
-    assert_eq!(ids(&server), [3, 4, 5]);
+    assert_eq!(server.serving_ids(), [3, 4, 5]);
     server.finish();
 }
 

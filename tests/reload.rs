@@ -1,7 +1,7 @@
 //! A new generation takes over without a client noticing.
 
 use crate::support::load::{Load, Style};
-use crate::support::{Scratch, Server, plugin};
+use crate::support::{Scratch, Server, plugin, wait_for};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -32,7 +32,10 @@ fn an_idle_connection_moves_to_the_new_generation_and_its_plugin() {
     scratch.write("app.wasm", std::fs::read(plugin("fixture")).unwrap());
     server.signal(Signal::SIGHUP);
     server.wait_ready(2);
-    assert_eq!(idle.get("/").text(), "fixture\n");
+    // The old worker may still answer until it hears that it is to drain.
+    wait_for("the new plugin on the old connection", || {
+        (idle.get("/").text() == "fixture\n").then_some(())
+    });
     server.finish();
 }
 

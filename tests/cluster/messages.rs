@@ -69,7 +69,8 @@ fn without_a_primary_program_there_is_no_channel() {
 #[test]
 fn a_plugin_may_not_signal_others() {
     let server = Server::serving("cluster_fixture", &[]);
-    assert_eq!(says(&server, "/kill"), "Err(KillError::NotPermitted)");
+    let refused = says(&server, "/kill");
+    assert!(refused.starts_with("Err(") && refused.contains("not-permitted"), "{refused}");
     assert_eq!(says(&server, "/long-title"), "Err(TitleError::TooLong(64))");
     assert_eq!(says(&server, "/bad-title"), "Err(TitleError::Invalid)");
     server.finish();

@@ -71,7 +71,7 @@ fn without_refork_eight_workers_serve_eight_requests() {
         "--balance",
         "round-robin",
     ]);
-    wait_for("eight workers", || (server.workers().len() == 8).then_some(()));
+    wait_for("eight serving workers", || (server.serving_ids().len() == 8).then_some(()));
     let answers: BTreeSet<String> = (0..8).map(|_| server.get("/").text()).collect();
     assert_eq!(answers.len(), 8, "each worker answers once: {answers:?}");
     server.wait_output("0 workers are left");

@@ -123,6 +123,14 @@ impl Server {
         serde_json::from_str(&self.tell(&["status", "--format", "json"])).expect("JSON")
     }
 
+    /// The workers of the first pool that take connections.
+    pub fn serving_ids(&self) -> Vec<u64> {
+        let status = self.status();
+        let workers = status["pools"][0]["workers"].as_array().expect("workers").clone();
+        let serving = workers.iter().filter(|worker| worker["state"] == "serving");
+        serving.map(|worker| worker["id"].as_u64().expect("an id")).collect()
+    }
+
     /// Where its control socket is.
     pub fn socket(&self, name: &str) -> std::path::PathBuf {
         self.runtime.path().join(format!("host/{name}.sock"))

@@ -53,6 +53,21 @@ impl Source {
         }
     }
 
+    /// The command line for plugins to see: without the arguments after `--`, which are theirs, and
+    /// without the values of `--env`, which may be secrets of another.
+    pub fn shown_line(&self) -> Vec<String> {
+        let mut shown = vec!["serve".to_owned()];
+        let mut flags = self.flags.iter().map(|flag| flag.to_string_lossy());
+        while let Some(flag) = flags.next() {
+            if flag == "--env" {
+                flags.next();
+            }
+            let hides = flag.starts_with("--env=");
+            shown.push(if hides { "--env".to_owned() } else { flag.into_owned() });
+        }
+        shown
+    }
+
     /// What flags and file say now.
     pub fn config(&self) -> Result<Config> {
         let Some(path) = &self.file else {
@@ -125,4 +140,20 @@ fn no_address_twice(pools: &[PoolConfig]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_do_not_see_values_of_the_environment_or_their_own_arguments() {
+        let line = "--env A=secret --env=B=secret --plugin p.wasm -- mine";
+        let line: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let matches = <cli::Cli as clap::CommandFactory>::command()
+            .get_matches_from(["host".into(), "serve".into()].iter().chain(&line));
+        let flags = matches.subcommand_matches("serve").expect("flags of serve");
+        let shown = Source::new(line, flags).shown_line();
+        assert_eq!(shown.join(" "), "serve --env --env --plugin p.wasm");
+    }
 }

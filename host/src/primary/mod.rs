@@ -188,6 +188,7 @@ async fn assemble(
         accepted,
         news: News::new(),
         numbers: Rc::default(),
+        line: source.shown_line().into(),
         max_held: opened.max_held,
     };
     let estate = opened.estate.as_ref();

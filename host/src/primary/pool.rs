@@ -68,6 +68,8 @@ pub struct Links {
     pub news: News,
     /// The worker id used last, in all pools together.
     pub numbers: Rc<Cell<u32>>,
+    /// The command line, for plugins to see.
+    pub line: Rc<[String]>,
     /// Connections in transit that there are descriptors for.
     pub max_held: usize,
 }

@@ -109,7 +109,10 @@ impl Ending {
             }
             Wish::Leave => self.leave(true),
             Wish::Abort => {
-                self.worker.flush_output(Duration::from_millis(100)).await;
+                self.worker.flush_output(LAST_WORDS).await;
+                if let Some(messages) = &self.worker.shared.line {
+                    let _ = tokio::time::timeout(LAST_WORDS, messages.wait_sent()).await;
+                }
                 std::process::abort();
             }
             Wish::HandBack { fd, mut ends } => {

@@ -78,7 +78,12 @@ impl Output {
 
     fn push(&self, lines: &[u8]) {
         let mut state = self.0.lock();
-        state.waiting.extend_from_slice(lines);
+        // At once if it can be: a line is out before a message that the plugin sends after it.
+        let written = if state.task_runs { 0 } else { self.0.write_now(lines) };
+        if written == lines.len() {
+            return;
+        }
+        state.waiting.extend_from_slice(&lines[written..]);
         self.wake_task(state);
     }
 
@@ -140,6 +145,14 @@ impl Output {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// How much the reader's pipe took.
+    fn write_now(&self, lines: &[u8]) -> usize {
+        match &self.target {
+            Target::Pipe(pipe) if self.linger.is_zero() => pipe.try_write(lines).unwrap_or(0),
+            _ => 0,
+        }
     }
 
     async fn write_all(&self, mut batch: &[u8]) -> io::Result<()> {
