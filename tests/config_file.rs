@@ -116,7 +116,10 @@ fn mistakes_in_the_file_are_named_before_anything_starts() {
     for (text, parts) in [
         ("plugin = 'x'\nlisen = ':0'".into(), &["host.toml:2", "`lisen`", "`listen`"][..]),
         ("workers = ".into(), &["host.toml:1"]),
-        (format!("plugin = '{hello}'\nworkers = 'many'"), &["--workers many", "a number, auto or manual"]),
+        (
+            format!("plugin = '{hello}'\nworkers = 'many'"),
+            &["--workers many", "a number, auto or manual"],
+        ),
         ("[pool.a]\nworkers = 1".into(), &["pool a", "no plugin is given"]),
         (
             format!(

@@ -16,22 +16,19 @@ impl Pool {
     /// Gives a connection to the worker the policy picks, or keeps it until one can take it.
     pub fn dispatch(&mut self, connection: Accepted) {
         let Some(connection) = self.pass_to_heir(connection) else { return };
-        let mut connection = match self.offer(connection) {
-            Ok(()) => return self.update_gate(),
-            Err(connection) => connection,
-        };
+        let Some(mut connection) = self.offer(connection) else { return self.update_gate() };
         while let Some(id) = self.pick(&connection) {
             let number = ConnectionId(self.next_connection);
             let Some(worker) = self.workers.get_mut(&id) else {
                 break;
             };
             match worker.give(number, connection) {
-                Ok(()) => {
+                None => {
                     self.next_connection += 1;
                     self.last = Some(id);
                     return self.update_gate();
                 }
-                Err(back) => {
+                Some(back) => {
                     // It is past help; its end will be noticed, and others are not kept waiting.
                     worker.kill(Signal::SIGKILL);
                     worker.state = State::Lost;

@@ -227,7 +227,6 @@ async fn start_program(pool: &Pool, path: &Path) -> Result<Program> {
     Program::start(pool.program_start(path, artifact), output, events.clone()).await
 }
 
-
 /// A cache that cannot be used costs time, not service.
 fn cache(config: &Config, output: &Output) -> Option<Cache> {
     if !config.cache {
@@ -235,4 +234,3 @@ fn cache(config: &Config, output: &Output) -> Option<Cache> {
     }
     Cache::open().inspect_err(|error| output.log(&format!("no artifact cache: {error:#}"))).ok()
 }
-

@@ -36,10 +36,7 @@ impl Opened {
     }
 }
 
-fn open_metrics(
-    config: &Config,
-    estate: Option<&mut Estate>,
-) -> Result<Option<TcpListener>> {
+fn open_metrics(config: &Config, estate: Option<&mut Estate>) -> Result<Option<TcpListener>> {
     let Some(address) = config.metrics else { return Ok(None) };
     let inherited = estate.and_then(|estate| estate.metrics.take());
     let is_this = |bound: SocketAddr| {

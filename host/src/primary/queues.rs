@@ -69,4 +69,3 @@ async fn next(ticks: &mut Option<tokio::time::Interval>) {
         None => std::future::pending().await,
     }
 }
-

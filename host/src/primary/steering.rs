@@ -177,30 +177,30 @@ impl Pool {
         let worker = self.workers.get_mut(&id).filter(|worker| worker.state == State::Ready);
         let given = match worker {
             Some(worker) => worker.give(number, connection),
-            None => Err(connection),
+            None => Some(connection),
         };
         match given {
-            Ok(()) => self.next_connection += 1,
-            Err(back) => self.dispatch(back),
+            None => self.next_connection += 1,
+            Some(back) => self.dispatch(back),
         }
     }
 
     /// Under `--balance program` the program gets it, unless it has enough; else it comes back.
-    pub fn offer(&mut self, connection: Accepted) -> Result<(), Accepted> {
+    pub fn offer(&mut self, connection: Accepted) -> Option<Accepted> {
         let serving = self.phase == Phase::Serving;
         let wanted = self.config.balance == Policy::Program && connection.only.is_none();
         let Some(program) = self.program.as_mut().filter(|_| serving && wanted) else {
-            return Err(connection);
+            return Some(connection);
         };
         if program.offered >= MAX_OFFERED {
             self.waiting.push_back(connection);
-            return Ok(());
+            return None;
         }
         program.offered += 1;
         let Accepted { fd, mut ends, read, .. } = connection;
         ends.read = read;
         self.tell(ToProgram::Connection(ends), vec![fd]);
-        Ok(())
+        None
     }
 
     fn answer(&mut self, question: Question) -> Result<Answer, Refusal> {

@@ -191,16 +191,16 @@ impl Worker {
     }
 
     /// Passes a connection on; if the worker cannot be reached, it comes back.
-    pub fn give(&mut self, id: ConnectionId, connection: Accepted) -> Result<(), Accepted> {
+    pub fn give(&mut self, id: ConnectionId, connection: Accepted) -> Option<Accepted> {
         let (ends, read) = (connection.ends.clone(), connection.read.clone());
         let message = ToWorker::Connection { id, ends, read };
         if self.channel.post_with(&message, connection.fd.as_fd()).is_err() {
-            return Err(connection);
+            return Some(connection);
         }
         self.assigned += 1;
         self.given.notify_one();
         self.untaken.insert(id, connection);
-        Ok(())
+        None
     }
 
     /// How many descriptors are held for it.
