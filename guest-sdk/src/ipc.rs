@@ -171,7 +171,7 @@ pub fn send<T: Serialize + ?Sized>(value: &T) -> Result<()> {
 
 /// Sends bytes.
 pub fn send_bytes(body: &[u8]) -> Result<()> {
-    block(|| raw::send(body), raw::subscribe_send)
+    Ok(raw::blocking_send(body)?)
 }
 
 /// Sends bytes, or says `WouldBlock`.
@@ -192,7 +192,7 @@ pub fn receive<T: DeserializeOwned>() -> Result<T> {
 
 /// Waits for a message.
 pub fn receive_message() -> Result<Message> {
-    block(raw::receive, raw::subscribe).map(Message::from)
+    Ok(raw::blocking_receive(None)?.into())
 }
 
 /// Takes a message, or says `WouldBlock`.

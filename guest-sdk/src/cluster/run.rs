@@ -100,14 +100,39 @@ impl<S> Cluster<S> {
             if self.is_done() {
                 break;
             }
-            let alarm = self.next_alarm();
-            let pollables: Vec<&Pollable> = [Some(&events), connections.as_ref(), alarm.as_ref()]
-                .into_iter()
-                .flatten()
-                .collect();
-            poll(&pollables);
+            match &connections {
+                Some(connections) => self.wait_for_either(&events, connections),
+                None if self.wait_for_event() => {}
+                None => break,
+            }
         }
         self.state
+    }
+
+    fn wait_for_either(&self, events: &Pollable, connections: &Pollable) {
+        let alarm = self.left().map(|left| monotonic_clock::subscribe_duration(nanos(left)));
+        let pollables: Vec<&Pollable> =
+            [Some(events), Some(connections), alarm.as_ref()].into_iter().flatten().collect();
+        poll(&pollables);
+    }
+
+    /// Until the next timer is due. False when there will be no more events.
+    fn wait_for_event(&mut self) -> bool {
+        match raw::blocking_next_event(self.left().map(nanos)) {
+            Ok(event) => {
+                self.deliver(event);
+                true
+            }
+            Err(raw::EventError::WouldBlock) => true,
+            Err(raw::EventError::Closed) => false,
+        }
+    }
+
+    fn deliver(&mut self, event: raw::Event) {
+        let happening = Happening::from(event);
+        for listener in &mut self.listeners {
+            listener(&mut self.state, &happening);
+        }
     }
 
     fn is_done(&self) -> bool {
@@ -118,12 +143,7 @@ impl<S> Cluster<S> {
     fn deliver_events(&mut self) -> bool {
         for _ in 0..256 {
             match raw::next_event() {
-                Ok(event) => {
-                    let happening = Happening::from(event);
-                    for listener in &mut self.listeners {
-                        listener(&mut self.state, &happening);
-                    }
-                }
+                Ok(event) => self.deliver(event),
                 Err(raw::EventError::WouldBlock) => return true,
                 Err(raw::EventError::Closed) => return false,
             }
@@ -160,19 +180,19 @@ impl<S> Cluster<S> {
         self.timers.retain(|timer| timer.every.is_some() || timer.due > now);
     }
 
-    fn next_alarm(&self) -> Option<Pollable> {
+    /// How long until a timer is due.
+    fn left(&self) -> Option<Duration> {
         let due = self.timers.iter().map(|timer| timer.due).min()?;
-        let left = due.saturating_duration_since(Instant::now());
-        Some(monotonic_clock::subscribe_duration(nanos(left)))
+        Some(due.saturating_duration_since(Instant::now()))
     }
 }
 
 /// Waits for the next event; none when there will be no more. For programs that would rather not use [`Cluster`].
 pub fn next() -> Option<Happening> {
     loop {
-        match raw::next_event() {
+        match raw::blocking_next_event(None) {
             Ok(event) => return Some(event.into()),
-            Err(raw::EventError::WouldBlock) => raw::subscribe().block(),
+            Err(raw::EventError::WouldBlock) => {}
             Err(raw::EventError::Closed) => return None,
         }
     }

@@ -2,15 +2,17 @@
 //! from the control channel, so that no flood of messages delays a drain. Either end may be hostile:
 //! a stated length over the limit breaks the line, and both queues are bounded.
 
+mod transport;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::{Context, Result};
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::Notify;
 
 /// Length of the body, kind, request id.
@@ -21,7 +23,6 @@ const INBOX_MESSAGES: usize = 1024;
 const INBOX_BYTES: usize = 1 << 20;
 /// Requests nobody has answered; beyond, the oldest cannot be answered any more.
 const MAX_OWED: usize = 1 << 16;
-const READ: usize = 64 << 10;
 
 const MESSAGE: u8 = 0;
 const REQUEST: u8 = 1;
@@ -56,7 +57,7 @@ pub enum Nothing {
 pub struct Line(Arc<Shared>);
 
 struct Shared {
-    socket: UnixStream,
+    socket: OwnedWriteHalf,
     max: usize,
     state: Mutex<State>,
     /// There is something for the writing task.
@@ -100,8 +101,10 @@ impl Line {
     /// Takes a non-blocking socket. Must be called inside the runtime, whose tasks do the moving.
     pub fn start(socket: OwnedFd, max: usize, news: Arc<Notify>) -> Result<Line> {
         let socket = std::os::unix::net::UnixStream::from(socket);
+        let (reader, writer) =
+            UnixStream::from_std(socket).context("open message line")?.into_split();
         let line = Line(Arc::new(Shared {
-            socket: UnixStream::from_std(socket).context("open message line")?,
+            socket: writer,
             max,
             state: Mutex::default(),
             work: Notify::new(),
@@ -109,7 +112,7 @@ impl Line {
             news,
             taken: Notify::new(),
         }));
-        tokio::spawn(line.clone().read_to_end());
+        tokio::spawn(line.clone().read_to_end(reader));
         tokio::spawn(line.clone().write_to_end());
         Ok(line)
     }
@@ -164,24 +167,11 @@ impl Line {
         head[..4].copy_from_slice(&(body.len() as u32).to_le_bytes());
         head[4] = kind;
         head[5..].copy_from_slice(&id.to_le_bytes());
-        // Straight to the kernel if it takes it: there it outlives this process.
-        let sent = match state.out.is_empty() {
-            true => self.0.socket.try_write_vectored(&[IoSlice::new(&head), IoSlice::new(body)]),
-            false => Ok(0),
-        };
-        let sent = match sent {
-            Ok(sent) => sent,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(_) => {
-                state.out_ended = true;
-                return Err(SendError::Closed);
-            }
-        };
-        if sent < HEAD + body.len() {
-            state.out.extend_from_slice(&head[sent.min(HEAD)..]);
-            state.out.extend_from_slice(&body[sent.saturating_sub(HEAD)..]);
+        if state.out.is_empty() {
             self.0.work.notify_one();
         }
+        state.out.extend_from_slice(&head);
+        state.out.extend_from_slice(body);
         Ok(())
     }
 
@@ -267,115 +257,6 @@ impl Line {
     /// Waits until all that was sent is the kernel's, or cannot be delivered any more.
     pub async fn wait_sent(&self) {
         until(&self.0.room, || self.lock().out.is_empty()).await
-    }
-
-    async fn write_to_end(self) {
-        loop {
-            self.0.work.notified().await;
-            while let Some(all) = self.write_some() {
-                self.0.room.notify_waiters();
-                if all {
-                    break;
-                }
-                if self.0.socket.writable().await.is_err() {
-                    break;
-                }
-            }
-            if self.close_if_ended() {
-                return self.0.room.notify_waiters();
-            }
-        }
-    }
-
-    /// Whether all is written; `None` if nobody reads any more.
-    fn write_some(&self) -> Option<bool> {
-        let mut state = self.lock();
-        while !state.out.is_empty() {
-            match self.0.socket.try_write(&state.out) {
-                Ok(written) => state.out.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(false),
-                Err(_) => {
-                    state.out.clear();
-                    state.out_ended = true;
-                    return None;
-                }
-            }
-        }
-        Some(true)
-    }
-
-    fn close_if_ended(&self) -> bool {
-        let mut state = self.lock();
-        if state.out_ended && state.out.is_empty() && !state.out_closed {
-            state.out_closed = true;
-            let fd = self.0.socket.as_raw_fd();
-            let _ = nix::sys::socket::shutdown(fd, nix::sys::socket::Shutdown::Write);
-        }
-        state.out_closed
-    }
-
-    async fn read_to_end(self) {
-        let mut buffer = BytesMut::new();
-        loop {
-            until(&self.0.taken, || self.inbox_has_room()).await;
-            if self.0.socket.readable().await.is_err() {
-                break;
-            }
-            if buffer.capacity() - buffer.len() < READ / 4 {
-                buffer.reserve(READ);
-            }
-            match self.0.socket.try_read_buf(&mut buffer) {
-                Ok(1..) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Ok(0) | Err(_) => break,
-            }
-            if !self.deliver(&mut buffer) {
-                break;
-            }
-            self.0.news.notify_waiters();
-        }
-        let mut state = self.lock();
-        state.in_ended = true;
-        state.out_ended = true;
-        drop(state);
-        self.0.news.notify_waiters();
-        self.0.room.notify_waiters();
-        self.0.work.notify_one();
-    }
-
-    fn inbox_has_room(&self) -> bool {
-        let state = self.lock();
-        state.inbox.len() < INBOX_MESSAGES && state.inbox_bytes < INBOX_BYTES
-    }
-
-    /// Takes every whole frame from the buffer; false if the peer breaks the rules.
-    fn deliver(&self, buffer: &mut BytesMut) -> bool {
-        let mut state = self.lock();
-        while buffer.len() >= HEAD {
-            let mut head = &buffer[..HEAD];
-            let (length, kind, id) = (head.get_u32_le() as usize, head.get_u8(), head.get_u64_le());
-            if length > self.0.max {
-                return false;
-            }
-            if buffer.len() < HEAD + length {
-                buffer.reserve(HEAD + length - buffer.len());
-                break;
-            }
-            let body = buffer[HEAD..HEAD + length].to_vec();
-            buffer.advance(HEAD + length);
-            match kind {
-                MESSAGE => state.arrived(body, None),
-                REQUEST => state.arrived(body, Some(id)),
-                REPLY => {
-                    if let Some(slot) = state.awaited.get_mut(&id) {
-                        *slot = Some(body);
-                    }
-                }
-                GIVE_UP => drop(state.owed.remove(&id)),
-                _ => return false,
-            }
-        }
-        true
     }
 }
 

@@ -32,7 +32,8 @@ async fn flood(payload: Vec<u8>) {
     loop {
         for _ in 0..BURST {
             if ipc::send_async(&text).await.is_err() {
-                return;
+                // The channel closes as the drain begins, of which the other task tells.
+                return std::future::pending().await;
             }
         }
         task::yield_now().await;

@@ -11,7 +11,7 @@ use super::bindings::cluster::ipc::Host;
 use super::bindings::cluster::messages::{
     self, HostPendingReply, Message, MessageError, RequestId,
 };
-use super::{Wish, pollable, ready_now};
+use super::{Wish, pollable, ready_now, within};
 use crate::ipc::line::{Line, Nothing, Received, SendError};
 use crate::worker::state::State;
 
@@ -132,6 +132,18 @@ impl Host for State {
         Ok(self.line().and_then(|line| self.sent(line.send(&body))))
     }
 
+    async fn blocking_send(&mut self, body: Vec<u8>) -> wasmtime::Result<Result<(), MessageError>> {
+        loop {
+            match self.line().and_then(|line| self.sent(line.send(&body))) {
+                Err(MessageError::WouldBlock) => {}
+                sent => return Ok(sent),
+            }
+            if let Some(line) = self.shared.line.clone() {
+                line.wait_room().await;
+            }
+        }
+    }
+
     fn subscribe_send(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
         let Some(line) = self.shared.line.clone() else { return ready_now(&mut self.table) };
         pollable(&mut self.table, move || {
@@ -154,6 +166,23 @@ impl Host for State {
             self.shared.scoreboard.messages_received.fetch_add(1, Relaxed);
         }
         Ok(received.map(message))
+    }
+
+    async fn blocking_receive(
+        &mut self,
+        timeout: Option<u64>,
+    ) -> wasmtime::Result<Result<Message, MessageError>> {
+        let shared = self.shared.clone();
+        let Some(line) = &shared.line else { return Host::receive(self) };
+        let wait = async {
+            loop {
+                match Host::receive(self) {
+                    Ok(Err(MessageError::WouldBlock)) => line.wait_news().await,
+                    received => return received,
+                }
+            }
+        };
+        within(timeout, wait).await.unwrap_or(Ok(Err(MessageError::TimedOut)))
     }
 
     fn subscribe(&mut self) -> wasmtime::Result<Resource<DynPollable>> {

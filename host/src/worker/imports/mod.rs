@@ -13,6 +13,7 @@ pub mod socket;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use anyhow::Result;
 use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
@@ -47,6 +48,9 @@ pub mod bindings {
             "host:cluster/primary.disconnect": async | trappable,
             "host:cluster/primary.setup": async | trappable,
             "host:cluster/primary.reload": async | trappable,
+            "host:cluster/primary.blocking-next-event": async | trappable,
+            "host:cluster/ipc.blocking-send": async | trappable,
+            "host:cluster/ipc.blocking-receive": async | trappable,
             "host:cluster/process.kill": async | trappable,
             default: trappable,
         },
@@ -81,6 +85,14 @@ pub fn add_primary_to_linker(linker: &mut Linker<State>) -> Result<()> {
 }
 
 impl cluster::types::Host for State {}
+
+/// Waits until an interface's `timeout` is over, if there is one.
+async fn within<F: Future>(timeout: Option<u64>, wait: F) -> Option<F::Output> {
+    match timeout {
+        None => Some(wait.await),
+        Some(nanos) => tokio::time::timeout(Duration::from_nanos(nanos), wait).await.ok(),
+    }
+}
 
 type Ready = Pin<Box<dyn Future<Output = ()> + Send>>;
 

@@ -16,7 +16,7 @@ use super::bindings::cluster::primary::{
 use super::bindings::cluster::types::{ExitStatus, Signal};
 use super::ipc::{PendingReply, message, send_error};
 use super::program::{Event, NoLine, Program};
-use super::{Connection, Shared, address, pollable, ready_now};
+use super::{Connection, Shared, address, pollable, ready_now, within};
 use crate::ipc::cluster::{
     Answer, Changes, Cluster, FromProgram, Question, Refusal, Seen, Stage, Status,
 };
@@ -225,6 +225,23 @@ impl Host for State {
             Err(true) => Err(EventError::WouldBlock),
             Err(false) => Err(EventError::Closed),
         })
+    }
+
+    async fn blocking_next_event(
+        &mut self,
+        timeout: Option<u64>,
+    ) -> wasmtime::Result<Result<WitEvent, EventError>> {
+        let (shared, _) = self.program()?;
+        let Some(program) = &shared.program else { return Ok(Err(EventError::Closed)) };
+        let wait = async {
+            loop {
+                match Host::next_event(self) {
+                    Ok(Err(EventError::WouldBlock)) => program.wait_event().await,
+                    event => return event,
+                }
+            }
+        };
+        within(timeout, wait).await.unwrap_or(Ok(Err(EventError::WouldBlock)))
     }
 
     fn subscribe(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
