@@ -23,6 +23,7 @@ serve: host plugins ## build everything and serve the hello plugin
 	exec target/release/host serve --plugin $(PLUGIN) --workers $(WORKERS) --listen $(LISTEN)
 
 test: compiler plugins ## build everything and run all tests
+	@command -v redis-cli >/dev/null || plugins/toolchain.sh packages redis-tools
 	cargo test --release -p host-sdk -p host-sdk-macros
 	cargo test --release
 

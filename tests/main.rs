@@ -14,6 +14,7 @@ mod cluster;
 mod config_file;
 mod control;
 mod control_socket;
+mod docs;
 mod failures;
 mod grants;
 mod instances;

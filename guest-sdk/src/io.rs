@@ -52,11 +52,21 @@ pub(crate) struct Input {
     waiting: Option<task::Wait>,
     pollable: Option<Rc<Pollable>>,
     stream: InputStream,
+    /// After a read that took all there was, the next one would find nothing.
+    waits_when_drained: bool,
 }
 
 impl Input {
+    /// For a body, whose end is often already there.
     pub(crate) fn new(stream: InputStream) -> Self {
-        Self { waiting: None, pollable: None, stream }
+        Self { waiting: None, pollable: None, stream, waits_when_drained: false }
+    }
+
+    /// For a peer that talks in turns.
+    pub(crate) fn of_connection(stream: InputStream) -> Self {
+        let mut input = Self { waits_when_drained: true, ..Self::new(stream) };
+        input.start_waiting();
+        input
     }
 
     /// The next bytes, or none at the end.
@@ -71,16 +81,23 @@ impl Input {
                 self.waiting = None;
             }
             match self.stream.read(READ) {
-                Ok(bytes) if bytes.is_empty() => {
-                    let stream = &self.stream;
-                    let pollable = self.pollable.get_or_insert_with(|| Rc::new(stream.subscribe()));
-                    self.waiting = Some(task::wait(pollable));
+                Ok(bytes) if bytes.is_empty() => self.start_waiting(),
+                Ok(bytes) => {
+                    if self.waits_when_drained && (bytes.len() as u64) < READ {
+                        self.start_waiting();
+                    }
+                    return Poll::Ready(Ok(Some(bytes.into())));
                 }
-                Ok(bytes) => return Poll::Ready(Ok(Some(bytes.into()))),
                 Err(StreamError::Closed) => return Poll::Ready(Ok(None)),
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
+    }
+
+    fn start_waiting(&mut self) {
+        let stream = &self.stream;
+        let pollable = self.pollable.get_or_insert_with(|| Rc::new(stream.subscribe()));
+        self.waiting = Some(task::wait(pollable));
     }
 
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, IoError> {

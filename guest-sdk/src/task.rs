@@ -59,6 +59,15 @@ struct Waiting {
     fired: Cell<bool>,
 }
 
+impl Waiting {
+    fn fire(&self) {
+        self.fired.set(true);
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
 thread_local! {
     static REACTOR: RefCell<Reactor> = RefCell::default();
     static SPENT: Cell<u32> = const { Cell::new(0) };
@@ -251,15 +260,17 @@ fn wait_for_pollables(idle: bool) {
         assert!(!idle, "every task waits for another one");
         return;
     }
+    if let ([only], true) = (&waits[..], idle) {
+        only.pollable.block();
+        only.fire();
+        return reactor(|reactor| reactor.waits.retain(|waiting| !waiting.fired.get()));
+    }
     let now = (!idle).then(|| monotonic_clock::subscribe_duration(0));
     let pollables: Vec<&Pollable> =
         waits.iter().map(|waiting| &*waiting.pollable).chain(now.as_ref()).collect();
     for index in poll(&pollables) {
         if let Some(waiting) = waits.get(index as usize) {
-            waiting.fired.set(true);
-            if let Some(waker) = waiting.waker.borrow().as_ref() {
-                waker.wake_by_ref();
-            }
+            waiting.fire();
         }
     }
     reactor(|reactor| reactor.waits.retain(|waiting| !waiting.fired.get()));

@@ -192,7 +192,8 @@ impl Connection {
     fn reader(&mut self) -> Result<&mut Reader, IoError> {
         if self.reader.is_none() {
             let stream = self.raw.input_stream().map_err(taken)?;
-            self.reader = Some(Reader { input: Input::new(stream), held: BytesMut::new() });
+            self.reader =
+                Some(Reader { input: Input::of_connection(stream), held: BytesMut::new() });
         }
         self.reader.as_mut().ok_or(IoError::Closed)
     }

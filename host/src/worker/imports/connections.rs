@@ -312,7 +312,7 @@ impl HostConnection for State {
             return Ok(Err(ConnectionError::AlreadyTaken));
         }
         let input: DynInputStream = match connection.socket() {
-            Ok(socket) => Box::new(Input(socket.clone())),
+            Ok(socket) => Box::new(Input::new(socket.clone())),
             Err(error) => return Ok(Err(error)),
         };
         Ok(Ok(self.table.push(input)?))

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Buf, Bytes, BytesMut};
 use nix::sys::socket::Shutdown;
+use tokio::io::Interest;
 use tokio::sync::oneshot;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError};
@@ -26,6 +27,8 @@ pub struct Socket {
     prefix: Mutex<Bytes>,
     owner_gone: AtomicBool,
     writer_gone: AtomicBool,
+    /// A reading stream was made, and is still there.
+    reader_left: AtomicBool,
     read_shut: AtomicBool,
     /// The writing stream holds bytes the kernel has not taken.
     unsent: AtomicBool,
@@ -42,6 +45,7 @@ impl Socket {
             prefix: Mutex::new(prefix),
             owner_gone: AtomicBool::new(false),
             writer_gone: AtomicBool::new(false),
+            reader_left: AtomicBool::new(false),
             read_shut: AtomicBool::new(false),
             unsent: AtomicBool::new(false),
             shut_when_sent: AtomicBool::new(false),
@@ -94,14 +98,18 @@ impl Socket {
     /// The connection itself was dropped; streams of it may live on.
     pub fn owner_dropped(&self) {
         self.owner_gone.store(true, Relaxed);
-        if self.writer_gone.load(Relaxed) {
-            self.shut(Shutdown::Write);
-        }
+        self.shut_if_only_read();
     }
 
     fn writer_dropped(&self) {
         self.writer_gone.store(true, Relaxed);
-        if self.owner_gone.load(Relaxed) {
+        self.shut_if_only_read();
+    }
+
+    /// Who still reads keeps the socket open, which would otherwise end it.
+    fn shut_if_only_read(&self) {
+        let gone = self.owner_gone.load(Relaxed) && self.writer_gone.load(Relaxed);
+        if gone && self.reader_left.load(Relaxed) {
             self.shut(Shutdown::Write);
         }
     }
@@ -121,6 +129,16 @@ impl Socket {
             Stream::Tcp(stream) => stream.try_read(buffer),
             Stream::Unix(stream) => stream.try_read(buffer),
         }
+    }
+
+    /// A read that took less than it could has taken all: until the kernel tells of more, the next one
+    /// needs no system call to find nothing.
+    fn note_drained(&self) {
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _ = match &self.stream {
+            Stream::Tcp(stream) => stream.try_io(Interest::READABLE, nothing),
+            Stream::Unix(stream) => stream.try_io(Interest::READABLE, nothing),
+        };
     }
 
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -145,7 +163,20 @@ impl Socket {
     }
 }
 
-pub struct Input(pub Arc<Socket>);
+pub struct Input(Arc<Socket>);
+
+impl Input {
+    pub fn new(socket: Arc<Socket>) -> Input {
+        socket.reader_left.store(true, Relaxed);
+        Input(socket)
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.0.reader_left.store(false, Relaxed);
+    }
+}
 
 thread_local! {
     /// Every read goes through it, so that an allocation has the size of what came.
@@ -178,7 +209,12 @@ impl InputStream for Input {
         }
         BUFFER.with_borrow_mut(|buffer| match self.0.try_read(&mut buffer[..size.min(READ)]) {
             Ok(0) => Err(StreamError::Closed),
-            Ok(length) => Ok(Bytes::copy_from_slice(&buffer[..length])),
+            Ok(length) => {
+                if length < size.min(READ) {
+                    self.0.note_drained();
+                }
+                Ok(Bytes::copy_from_slice(&buffer[..length]))
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Bytes::new()),
             Err(error) => Err(failed(error)),
         })
