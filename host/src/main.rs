@@ -22,7 +22,7 @@ use clap::{CommandFactory, FromArgMatches};
 use sandbox::Walls;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: sys::alloc::MiMalloc = sys::alloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();

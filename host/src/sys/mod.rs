@@ -2,6 +2,7 @@
 //! pages, descriptors over sockets, process titles. All `unsafe` of the program lives here and in
 //! the one call that loads an artifact.
 
+pub mod alloc;
 pub mod mounts;
 mod spawn;
 pub mod walls;

@@ -214,7 +214,7 @@ async fn answer(
     let (body, exceeded) = RequestBody::new(body, conn, max_body);
     let request = Request::from_parts(parts, body);
     match &worker.plugin.handler {
-        Handler::V02(pre) => wasi02::respond(worker, pre, request, exceeded).await,
+        Handler::V02(handle) => wasi02::respond(worker, *handle, request, exceeded).await,
         Handler::V03(_) => wasi03::respond(worker, request, exceeded).await,
         // Their connections do not come here.
         Handler::Connections(_) | Handler::Accepts | Handler::Nobody => Err(Failure::NoAnswer),

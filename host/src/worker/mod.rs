@@ -12,6 +12,7 @@ mod epoch;
 mod failure;
 mod file_threads;
 mod http;
+mod http02;
 mod imports;
 mod main_loop;
 mod outbound;

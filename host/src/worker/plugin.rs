@@ -11,16 +11,16 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_config::WasiConfig;
 use wasmtime_wasi_http::{p2, p3};
 
-use super::imports;
 use super::settings::Protocol;
 use super::state::{State, Template};
+use super::{http02, imports};
 
 /// Adds imports beyond WASI, such as `host:cluster`.
 type Extension<'a> = &'a dyn Fn(&mut Linker<State>) -> Result<()>;
 
 /// Who answers the clients, ready to be instantiated.
 pub enum Handler {
-    V02(p2::bindings::ProxyPre<State>),
+    V02(ComponentExportIndex),
     V03(p3::bindings::ServicePre<State>),
     /// `connection-handler`: a call for each connection.
     Connections(ComponentExportIndex),
@@ -96,7 +96,7 @@ impl Plugin {
         let pre = link(&component, &linker, "the plugin")?;
         let serving = Serving::choose(&component, protocol)?;
         let handler = match serving {
-            Serving::V02 => Handler::V02(p2::bindings::ProxyPre::new(pre.clone())?),
+            Serving::V02(handle) => Handler::V02(handle),
             Serving::V03 => Handler::V03(p3::bindings::ServicePre::new(pre.clone())?),
             Serving::Connections(handle) => Handler::Connections(handle),
             Serving::Accepts => Handler::Accepts,
@@ -198,6 +198,7 @@ fn linker(
     wasmtime_wasi_io::add_to_linker_async(&mut linker)?;
     linker.allow_shadowing(false);
     p2::add_only_http_to_linker_async(&mut linker)?;
+    http02::add_to_linker(&mut linker)?;
     wasmtime_wasi_config::add_to_linker(&mut linker, |state: &mut State| {
         WasiConfig::new(state.config())
     })?;
@@ -241,7 +242,7 @@ fn is_command(component: &Component) -> bool {
 
 /// What a plugin does with connections.
 enum Serving {
-    V02,
+    V02(ComponentExportIndex),
     V03,
     Connections(ComponentExportIndex),
     Accepts,
@@ -250,10 +251,10 @@ enum Serving {
 
 impl Serving {
     fn choose(component: &Component, protocol: Option<Protocol>) -> Result<Serving> {
-        let http = match () {
-            () if has_export(component, "wasi:http/handler@0.3") => Some(Serving::V03),
-            () if has_export(component, "wasi:http/incoming-handler@0.2") => Some(Serving::V02),
-            () => None,
+        // Any 0.2 is found under the newest name.
+        let http = match export(component, "wasi:http/incoming-handler@0.2.12", "handle") {
+            _ if has_export(component, "wasi:http/handler@0.3") => Some(Serving::V03),
+            handle => handle.map(Serving::V02),
         };
         let handle = export(component, "host:cluster/connection-handler@0.1.0", "handle");
         let accepts = is_command(component) && has_import(component, "host:cluster/connections");

@@ -6,23 +6,21 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use http_body::{Body, Frame};
 use wasmtime::Store;
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
-use wasmtime_wasi_http::{Error, WasiHttpView};
+use wasmtime::component::ComponentExportIndex;
+use wasmtime_wasi_http::Error;
 
 use super::body::{Exceeded, RequestBody, Source};
 use super::context::{Live, Worker};
 use super::deadline::Deadline;
 use super::failure::Failure;
+use super::http02::{Handle, IncomingRequest, Outparam, Reader, Rest};
 use super::imports::ending;
 use super::settings::Limits;
 use super::state::State;
@@ -31,7 +29,7 @@ use super::state::State;
 const DEFAULT_REUSE: u32 = 1;
 
 struct Instance {
-    proxy: Proxy,
+    handle: Handle,
     store: Store<State>,
     served: u32,
     returned: u32,
@@ -39,10 +37,16 @@ struct Instance {
 }
 
 impl Instance {
-    async fn new(worker: &Worker, pre: &ProxyPre<State>, live: Live) -> Result<Instance, Failure> {
+    async fn new(worker: &Worker, handle: ComponentExportIndex) -> Result<Instance, Failure> {
+        let live = worker.live.one_more().ok_or(Failure::Overload)?;
         let mut store = worker.plugin.store();
-        match pre.instantiate_async(&mut store).await {
-            Ok(proxy) => Ok(Instance { proxy, store, served: 0, returned: 0, _live: live }),
+        let made: wasmtime::Result<Handle> = async {
+            let instance = worker.plugin.pre.instantiate_async(&mut store).await?;
+            instance.get_typed_func(&mut store, handle)
+        }
+        .await;
+        match made {
+            Ok(handle) => Ok(Instance { handle, store, served: 0, returned: 0, _live: live }),
             Err(error) => Err(Failure::Instantiate(format!("{error:#}"))),
         }
     }
@@ -99,30 +103,28 @@ async fn reap(worker: Rc<Worker>) {
     pool.reaping.set(false);
 }
 
-/// What the plugin handed to its `response-outparam`.
-type Reply = Arc<Mutex<Option<Result<Response<HyperOutgoingBody>, ErrorCode>>>>;
-
 /// Asks the plugin for the answer to one request; ends with its head.
 pub async fn respond(
     worker: &Rc<Worker>,
-    pre: &ProxyPre<State>,
+    handle: ComponentExportIndex,
     request: Request<RequestBody>,
     exceeded: Exceeded,
 ) -> Result<Response<Source>, Failure> {
     let bodiless = request.method() == Method::HEAD;
-    let reply = Reply::default();
-    let call = call(worker.clone(), pre.clone(), request, reply.clone());
+    let request = IncomingRequest::new(request).ok_or(Failure::BadRequest("host is not text"))?;
+    let outparam = Outparam::default();
+    let call = call(worker.clone(), handle, request, outparam.clone());
     let mut run = Some(Run::new(worker, call));
     let answer = poll_fn(|cx| {
         let polled = run.as_mut().expect("polled after its end").poll(cx);
         match polled {
             Poll::Ready(result) => {
                 run = None;
-                Poll::Ready(result.and_then(|()| take(&reply).unwrap_or(Err(Failure::NoAnswer))))
+                Poll::Ready(result.and_then(|()| outparam.take().ok_or(Failure::NoAnswer)))
             }
             Poll::Pending if exceeded.is_set() => Poll::Ready(Err(Failure::BodyTooLarge)),
-            Poll::Pending => match take(&reply) {
-                Some(answer) => Poll::Ready(answer),
+            Poll::Pending => match outparam.take() {
+                Some(answer) => Poll::Ready(Ok(answer)),
                 None if run.as_mut().is_some_and(|run| run.deadline.expired(cx)) => {
                     Poll::Ready(Err(Failure::TimedOut))
                 }
@@ -134,23 +136,29 @@ pub async fn respond(
     if exceeded.is_set() {
         return Err(Failure::BodyTooLarge);
     }
-    let (parts, body) = answer?.into_parts();
-    let mut streaming =
-        Streaming { run, body, read: Vec::new(), left: content_length(&parts.headers) };
-    let source = match streaming.run.is_some() {
-        true if bodiless => {
-            streaming.let_run();
+    let response: Response<Option<Reader>> = answer?.map_err(Failure::from)?;
+    let left = content_length(response.headers());
+    Ok(response.map(|body| match (run, body) {
+        (run, None) => {
+            let_run(run);
             Source::Whole(Bytes::new())
         }
-        true => Source::Sequential(streaming),
-        false => streaming.gather(),
-    };
-    Ok(Response::from_parts(parts, source))
+        (run @ Some(_), Some(_)) if bodiless => {
+            let_run(run);
+            Source::Whole(Bytes::new())
+        }
+        (run @ Some(_), Some(body)) => Source::Sequential(Streaming { run, body, left }),
+        (None, Some(body)) => ended(body),
+    }))
 }
 
-fn take(reply: &Reply) -> Option<Result<Response<HyperOutgoingBody>, Failure>> {
-    let reply = reply.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-    reply.map(|reply| reply.map_err(Failure::from))
+/// The body of a plugin that has ended is all here: sent in one piece, with its length.
+fn ended(mut body: Reader) -> Source {
+    match body.rest() {
+        Rest::Whole(bytes) => Source::Whole(bytes),
+        Rest::Frames => Source::Sequential(Streaming { run: None, body, left: None }),
+        Rest::Broken => Source::Failed,
+    }
 }
 
 fn content_length(headers: &http::HeaderMap) -> Option<u64> {
@@ -159,32 +167,21 @@ fn content_length(headers: &http::HeaderMap) -> Option<u64> {
 
 async fn call(
     worker: Rc<Worker>,
-    pre: ProxyPre<State>,
-    request: Request<RequestBody>,
-    reply: Reply,
+    handle: ComponentExportIndex,
+    request: IncomingRequest,
+    outparam: Outparam,
 ) -> Result<(), Failure> {
     let idle = worker.sequential.idle.borrow_mut().pop();
     let mut instance = match idle {
         Some(instance) => instance,
-        None => {
-            let live = worker.live.one_more().ok_or(Failure::Overload)?;
-            Instance::new(&worker, &pre, live).await?
-        }
+        None => Instance::new(&worker, handle).await?,
     };
     let store = &mut instance.store;
     store.set_epoch_deadline(super::epoch::TICKS_PER_TURN);
-    let mut http = store.data_mut().http();
-    let request = http
-        .new_incoming_request(Scheme::Http, request)
-        .map_err(|_| Failure::BadRequest("host is not text"))?;
-    let answer = http
-        .new_response_outparam_from_callback(move |answer| {
-            *reply.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(answer);
-        })
-        .map_err(|error| Failure::Trapped(error.to_string()))?;
-    let result =
-        instance.proxy.wasi_http_incoming_handler().call_handle(store, request, answer).await;
-    match result {
+    let table = &mut store.data_mut().table;
+    let pushed = table.push(request).and_then(|request| Ok((request, table.push(outparam)?)));
+    let arguments = pushed.map_err(|error| Failure::Trapped(error.to_string()))?;
+    match instance.handle.call_async(store, arguments).await {
         Ok(()) => {
             worker.sequential.give_back(&worker, instance);
             Ok(())
@@ -233,9 +230,7 @@ impl Run {
 /// client slows its plugin down, and one that is gone ends it.
 pub struct Streaming {
     run: Option<Run>,
-    body: HyperOutgoingBody,
-    /// Taken from the body before the rest of it was found to be still to come.
-    read: Vec<Frame<Bytes>>,
+    body: Reader,
     /// Of the length the plugin declared.
     left: Option<u64>,
 }
@@ -244,9 +239,6 @@ type Polled = Poll<Option<Result<Frame<Bytes>, Error>>>;
 
 impl Streaming {
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
-        if !self.read.is_empty() {
-            return Poll::Ready(Some(Ok(self.read.remove(0))));
-        }
         if let Some(run) = &mut self.run
             && let Poll::Ready(result) = run.poll(cx)
         {
@@ -288,29 +280,13 @@ impl Streaming {
             _ => self.left = Some(0),
         }
     }
+}
 
-    /// The body of a plugin that has ended is all here: sent in one piece, with its length.
-    fn gather(mut self) -> Source {
-        let mut cx = Context::from_waker(Waker::noop());
-        loop {
-            match Pin::new(&mut self.body).poll_frame(&mut cx) {
-                Poll::Ready(Some(Ok(frame))) if frame.is_data() => self.read.push(frame),
-                Poll::Ready(Some(Ok(trailers))) => {
-                    self.read.push(trailers);
-                    return Source::Sequential(self);
-                }
-                Poll::Ready(None) => return Source::Whole(joined(&mut self.read)),
-                Poll::Ready(Some(Err(_))) | Poll::Pending => return Source::Failed,
-            }
-        }
-    }
-
-    fn let_run(&mut self) {
-        if let Some(run) = self.run.take()
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            tokio::task::spawn_local(run.finish());
-        }
+fn let_run(run: Option<Run>) {
+    if let Some(run) = run
+        && tokio::runtime::Handle::try_current().is_ok()
+    {
+        tokio::task::spawn_local(run.finish());
     }
 }
 
@@ -319,19 +295,7 @@ impl Drop for Streaming {
     /// finish for.
     fn drop(&mut self) {
         if self.left == Some(0) {
-            self.let_run();
+            let_run(self.run.take());
         }
     }
-}
-
-fn joined(frames: &mut Vec<Frame<Bytes>>) -> Bytes {
-    let mut pieces = frames.drain(..).filter_map(|frame| frame.into_data().ok());
-    let Some(first) = pieces.next() else { return Bytes::new() };
-    let mut rest = pieces.peekable();
-    if rest.peek().is_none() {
-        return first;
-    }
-    let mut all = first.to_vec();
-    rest.for_each(|piece| all.extend_from_slice(&piece));
-    Bytes::from(all)
 }
