@@ -103,10 +103,10 @@ fn place() -> Scratch {
     scratch
 }
 
-/// A command line of the pages, with files of the scratch directory and ports that are free.
+/// The flags of a `host serve` line of the pages, with files of the scratch directory and ports that are free.
 fn here(line: &str, scratch: &Scratch) -> Vec<String> {
     let mut args: Vec<String> = Vec::new();
-    for word in line.split('#').next().unwrap_or(line).split_whitespace().skip(1) {
+    for word in line.split('#').next().unwrap_or(line).split_whitespace().skip(2) {
         let file = word.rsplit('/').next().unwrap_or(word);
         args.push(match (args.last().map(String::as_str), word) {
             (Some("--listen"), _) => "127.0.0.1:0".to_owned(),

@@ -35,6 +35,7 @@ fn with_exit_with_primary_the_host_stops_when_its_program_does() {
 fn a_supervised_worker_is_replaced_and_goes_on_counting() {
     let server = with_primary("counter_primary", "counter", &["--workers", "1"]);
     assert_eq!(server.get("/").text(), "hello world\n");
+    server.wait_output("numReq = 1");
     process::signal(server.workers()[0], Signal::SIGKILL);
     server.wait_line("worker 2 ready");
     assert_eq!(server.get("/").text(), "hello world\n");
