@@ -27,6 +27,14 @@ const NODE_CODES = {
   "timed-out": "ETIMEDOUT",
 };
 
+export function attempt(what, action) {
+  try {
+    return action();
+  } catch (error) {
+    throw toError(what, error);
+  }
+}
+
 /** Repeats `action` while it would block, waiting on what `subscribe` gives. */
 export function blocking(what, action, subscribe) {
   for (;;) {
