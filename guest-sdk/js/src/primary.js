@@ -9,7 +9,7 @@ import * as raw from "host:cluster/primary@0.1.0";
 import * as clock from "wasi:clocks/monotonic-clock@0.2.12";
 import { EventEmitter } from "./events.js";
 import { decode, encode } from "./message.js";
-import { attempt, blocking, caseOf } from "./wit.js";
+import { attempt, blocking, caseOf, u64 } from "./wit.js";
 
 class Worker extends EventEmitter {
   exitedAfterDisconnect = false;
@@ -162,7 +162,7 @@ const BATCH = 256;
 function deliverEvents() {
   for (let count = 0, limit = untilTimer(); count < BATCH; count += 1, limit = 0) {
     try {
-      const event = raw.blockingNextEvent(limit === undefined ? undefined : nanoseconds(limit));
+      const event = raw.blockingNextEvent(limit === undefined ? undefined : u64(Math.ceil(limit * 1e6)));
       HANDLERS[event.tag](event.val);
     } catch (error) {
       if (caseOf(error) === "would-block") return true;
@@ -178,10 +178,6 @@ function untilTimer() {
   if (!timers.size) return undefined;
   return Math.max(0, Math.min(...[...timers.values()].map(({ at }) => at)) - milliseconds());
 }
-
-/** QuickJS has numbers for WIT's u64, StarlingMonkey BigInts. */
-const nanoseconds = (duration) =>
-  typeof clock.now() === "bigint" ? BigInt(Math.ceil(duration * 1e6)) : Math.ceil(duration * 1e6);
 
 function* turns(main) {
   Object.assign(globalThis, { setTimeout, setInterval, clearTimeout, clearInterval });

@@ -5,7 +5,7 @@
 import * as ipc from "host:cluster/ipc@0.1.0";
 import * as raw from "host:cluster/process@0.1.0";
 import * as environment from "wasi:cli/environment@0.2.12";
-import { attempt, blocking } from "./wit.js";
+import { attempt, blocking, u64 } from "./wit.js";
 import { EventEmitter } from "./events.js";
 import { decode, encode } from "./message.js";
 
@@ -111,7 +111,7 @@ class Process extends EventEmitter {
   /** Sends a message and waits for what the primary program replies. Milliseconds. Node has no such thing. */
   request(message, { timeout } = {}) {
     const body = encode(message);
-    const limit = timeout === undefined ? undefined : BigInt(timeout) * 1_000_000n;
+    const limit = timeout === undefined ? undefined : u64(Math.round(timeout * 1e6));
     const pending = blocking("send a request", () => ipc.request(body, limit), ipc.subscribeSend);
     return decode(blocking("await the reply", () => pending.take(), () => pending.subscribe()));
   }
