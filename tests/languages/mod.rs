@@ -129,6 +129,7 @@ macro_rules! language {
 }
 
 language!(c, "c/build");
+language!(go, "go/build");
 language!(python, "python/build");
 language!(quickjs, "js/build/quickjs");
 language!(starlingmonkey, "js/build");
