@@ -3,15 +3,26 @@
 
 TOOLS := $(CURDIR)/plugins/.tools
 
-.PHONY: plugins-js plugins-quickjs plugins-python plugins-c plugins-languages wit-bindgen
+.PHONY: plugins-js plugins-quickjs plugins-python plugins-c plugins-go plugins-foreign plugins-languages
 
-plugins-languages: plugins-js plugins-quickjs plugins-python plugins-c ## build the plugins in all other languages
+plugins-languages: plugins-js plugins-quickjs plugins-python plugins-c plugins-go plugins-foreign ## build the plugins in all other languages, and other people's
 
-plugins-js: js-packages ## build the plugins in JavaScript, on StarlingMonkey
-	cd plugins/js && npm run --silent build
+plugins-js: plugins/js/build/starlingmonkey.done ## build the plugins in JavaScript, on StarlingMonkey
 
-plugins-quickjs: js-packages ## build the plugins in JavaScript, on QuickJS
-	cd plugins/js && npm run --silent build:quickjs
+plugins-quickjs: plugins/js/build/quickjs.done ## build the plugins in JavaScript, on QuickJS
+
+JS_SOURCES = $(wildcard plugins/js/src/*.js guest-sdk/js/build/*.js guest-sdk/js/src/*.js guest-sdk/js/src/quickjs/*.js wit/*.wit)
+NPM_READY  = guest-sdk/js/node_modules/.package-lock.json plugins/js/node_modules/.package-lock.json
+
+plugins/js/build/%.done: $(JS_SOURCES) plugins/js/package.json $(NPM_READY)
+	cd plugins/js && npm run --silent build:$*
+	@touch $@
+
+# Not `npm ci`: it asks for every optional package of the lock, also those for other systems.
+%/node_modules/.package-lock.json: %/package.json %/package-lock.json
+	@command -v npm >/dev/null || plugins/toolchain.sh packages nodejs npm
+	cd $* && npm install --no-save --no-audit --no-fund --silent
+	@touch $@
 
 plugins-python: ## build the plugins in Python
 	@python3 -c 'import ensurepip' 2>/dev/null || plugins/toolchain.sh packages python3 python3-venv
@@ -21,16 +32,12 @@ plugins-c: $(TOOLS)/bin/wit-bindgen ## build the plugins in C
 	plugins/toolchain.sh packages clang-22 libclang-rt-22-dev-wasm32 lld-22 wasi-libc
 	$(MAKE) -C plugins/c WIT_BINDGEN=$<
 
-.PHONY: js-packages
-js-packages:
-	@command -v npm >/dev/null || plugins/toolchain.sh packages nodejs npm
-	cd guest-sdk/js && npm ci --no-audit --no-fund --silent
-	cd plugins/js && npm ci --no-audit --no-fund --silent
+plugins-go: $(TOOLS)/bin/wit-bindgen ## build the plugins in Go
+	$(MAKE) -C plugins/go WIT_BINDGEN=$<
 
-# Its other generators would take several minutes more to build.
+# Unoptimized, it is built in a fraction of the time, and runs for a moment all the same.
 $(TOOLS)/bin/wit-bindgen:
-	cargo install --quiet --locked --root $(TOOLS) --no-default-features --features c,go,async wit-bindgen-cli@0.63.0
+	CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --debug --locked --root $(TOOLS) --no-default-features --features c,go,async wit-bindgen-cli@0.63.0
 
-.PHONY: plugins-foreign
-plugins-foreign: host ## fetch, build and serve components that others published
-	plugins/foreign/run target/release/host
+plugins-foreign: compiler ## fetch and build components that others published
+	plugins/foreign/run

@@ -51,3 +51,30 @@ fn a_plugin_compiled_ahead_is_served_and_a_broken_one_refused() {
     let nowhere = run(&["compile", &hello, "-o", "/no/such/dir/a.cwasm"]);
     assert_one_line(&nowhere, 1, &["/no/such/dir/a.cwasm"]);
 }
+
+#[test]
+fn check_says_what_helps() {
+    let scratch = Scratch::new();
+    let file = |name: &str, text: &str| scratch.write(name, text);
+    let core =
+        r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)) (func (export "_start")))"#;
+    let browser = r#"(module (import "__wbindgen_placeholder__" "f" (func)))"#;
+    let assembly_script = r#"(module (import "env" "abort" (func)))"#;
+    let node = r#"(component (import "jco:node/http@0.1.0" (instance)))"#;
+    let draft = r#"(component (import "wasi:http/types@0.3.0-rc-2025-09-16" (instance)))"#;
+    for (file, words) in [
+        (file("core.wat", core), "build for wasm32-wasip2"),
+        (file("browser.wat", browser), "built it for a browser"),
+        (file("as.wat", assembly_script), "AssemblyScript"),
+        (file("node.wat", node), "import host-sdk/process"),
+        (file("draft.wat", draft), "a draft of WASI"),
+        (place::wat("no-handler"), "`host new` writes such a project"),
+    ] {
+        let ended = run(&["check", &file]);
+        assert_eq!((ended.code, ended.stderr.len()), (Some(1), 1), "{:?}", ended.stderr);
+        assert!(ended.stderr[0].contains(words), "{words}: {:?}", ended.stderr);
+    }
+    let program = run(&["check", &plugin("counter_primary")]);
+    assert_eq!(program.code, Some(0), "{:?}", program.stderr);
+    assert!(program.stdout.join("\n").contains("`--primary`"), "{:?}", program.stdout);
+}

@@ -2,8 +2,6 @@
 
 mod support;
 
-// tests/cluster joins with the host's side of `host:cluster`, which its plugins import.
-
 mod access_log;
 mod bad_clients;
 mod bad_input;
@@ -18,8 +16,10 @@ mod docs;
 mod failures;
 mod grants;
 mod instances;
+mod languages;
 mod listening;
 mod metrics;
+mod new;
 mod reload;
 mod sandbox;
 mod sdk;

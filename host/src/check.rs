@@ -1,6 +1,8 @@
 //! `host check`: what a plugin is, what it needs, and whether it can be served; or whether a
 //! host.toml holds together. Plugin bytes are read by a compiler process, never here.
 
+mod remedy;
+
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -44,13 +46,17 @@ struct Report {
     flags: Vec<&'static str>,
     /// Imports no host has.
     unknown: Vec<String>,
+    /// What its author may not expect.
+    notes: Vec<&'static str>,
 }
+
+const LOOP: &str = "a main loop";
 
 const SERVES: [(&str, &str); 4] = [
     ("wasi:http/incoming-handler@0.2.", "HTTP (wasi:http 0.2)"),
     ("wasi:http/handler@0.3.", "HTTP (wasi:http 0.3)"),
     ("host:cluster/connection-handler@", "raw connections"),
-    ("wasi:cli/run@", "a main loop"),
+    ("wasi:cli/run@", LOOP),
 ];
 
 const OFFERED: [&str; 8] = [
@@ -78,11 +84,15 @@ impl Report {
         let starts = |names: &[String], start: &str| names.iter().any(|n| n.starts_with(start));
         let serves = SERVES.iter().filter(|(start, _)| starts(&exports, start));
         let flags = FLAGS.iter().filter(|(start, _)| starts(&imports, start));
-        let offered = |name: &str| OFFERED.iter().chain([&CLUSTER]).any(|o| name.starts_with(o));
+        let known = |name: &str| OFFERED.iter().chain([&CLUSTER]).any(|o| name.starts_with(o));
+        let offered = |name: &str| known(name) && !remedy::is_draft(name);
         let mut flags: Vec<_> = flags.map(|(_, flag)| *flag).collect();
         flags.dedup();
+        let serves: Vec<_> = serves.map(|(_, words)| *words).collect();
+        let note = (serves == [LOOP]).then(|| remedy::for_command(&imports)).flatten();
         Report {
-            serves: serves.map(|(_, words)| *words).collect(),
+            serves,
+            notes: note.into_iter().collect(),
             flags,
             unknown: imports.iter().filter(|name| !offered(name)).cloned().collect(),
             exports,
@@ -92,12 +102,13 @@ impl Report {
 
     fn verdict(&self) -> Result<(), String> {
         if !self.unknown.is_empty() {
-            return Err(format!("imports what no host offers: {}", self.unknown.join(", ")));
+            let (names, remedies) = (&self.unknown, remedy::for_imports(&self.unknown));
+            let (names, remedies) = (names.join(", "), remedies.join("; "));
+            return Err(format!("imports what no host offers: {names}: {remedies}"));
         }
         if self.serves.is_empty() {
-            return Err(
-                "exports nothing that can be served, such as wasi:http/incoming-handler".into()
-            );
+            let remedy = remedy::for_exports(&self.exports);
+            return Err(format!("exports nothing that can be served: {remedy}"));
         }
         Ok(())
     }
@@ -126,6 +137,7 @@ fn print(report: &Report) {
     list("exports", &mut report.exports.iter().map(String::as_str));
     list("imports", &mut report.imports.iter().map(String::as_str));
     list("flags", &mut report.flags.iter().copied());
+    list("note", &mut report.notes.iter().copied());
 }
 
 #[cfg(test)]
@@ -147,7 +159,9 @@ mod tests {
         assert_eq!(http.flags, ["--allow-outbound HOST[:PORT], to send requests"]);
         assert_eq!(http.verdict(), Ok(()));
         let odd = report(&["run"], &["acme:db/store"]);
-        assert_eq!(odd.verdict(), Err("imports what no host offers: acme:db/store".into()));
+        assert!(
+            odd.verdict().unwrap_err().starts_with("imports what no host offers: acme:db/store: ")
+        );
         assert!(
             report(&["run"], &[]).verdict().unwrap_err().contains("nothing that can be served")
         );

@@ -1,6 +1,8 @@
 //! The compiler process: untrusted plugin bytes in, machine code out, nothing else in reach. Its
 //! primary believes none of what it says beyond "here is a memfd".
 
+mod module;
+
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicU64;
 
@@ -121,8 +123,8 @@ fn wrap_module(module: &[u8]) -> Result<Vec<u8>> {
     });
     ensure!(
         has_metadata,
-        "a core module without component type metadata; build it for wasm32-wasip2, or turn it \
-         into a component with `wasm-tools component new`"
+        "a core module without component type metadata; {}",
+        module::remedy(module)
     );
     let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
     let name = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;

@@ -8,6 +8,7 @@ mod control;
 mod doctor;
 mod engine;
 mod ipc;
+mod new;
 mod primary;
 mod resolver;
 mod sandbox;
@@ -59,6 +60,7 @@ fn run() -> Result<ExitCode> {
 
 fn local(command: cli::Local) -> Result<()> {
     match command {
+        cli::Local::New { lang, name } => new::run(lang, &name),
         cli::Local::Check { file, format } => check::run(&file, format),
         cli::Local::Compile { file, output } => primary::once::compile(&file, &output),
         cli::Local::Doctor { system_calls } => doctor::run(system_calls),

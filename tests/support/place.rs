@@ -26,6 +26,12 @@ fn built(target: &str, name: &str) -> String {
     text(&path)
 }
 
+/// A file below plugins/ that may not have been built.
+pub fn in_plugins(path: &str) -> Option<String> {
+    let path = repository().join("plugins").join(path);
+    path.exists().then(|| text(&path))
+}
+
 /// A hand-written component in tests/fixtures.
 pub fn wat(name: &str) -> String {
     text(&repository().join(format!("tests/fixtures/{name}.wat")))

@@ -86,10 +86,14 @@ impl Server {
 
     /// Waits for the ready line of a generation and reads the addresses from it.
     pub fn wait_ready(&mut self, generation: u32) -> String {
+        // The plugin may have to be compiled, on a machine that is busy with all the other tests.
+        self.wait_ready_within(3 * DEADLINE, generation)
+    }
+
+    pub fn wait_ready_within(&mut self, limit: Duration, generation: u32) -> String {
         let end = format!(", generation {generation}");
         let ready = |line: &str| line.starts_with("host: serving ") && line.ends_with(&end);
-        // The plugin may have to be compiled, on a machine that is busy with all the other tests.
-        let line = wait_within(3 * DEADLINE, "the ready line", || {
+        let line = wait_within(limit, "the ready line", || {
             assert!(self.child.try_wait().expect("wait for host").is_none(), "it has ended");
             self.stderr.find(Duration::from_millis(5), ready)
         });

@@ -7,9 +7,9 @@
 // The host calls it for every connection, each in an instance of its own. `write` returns when the host has
 // taken the bytes: a client that does not read holds up this connection and nobody else.
 import { EventEmitter } from "./events.js";
-import { caseOf, dispose, payloadOf } from "./wit.js";
+import { caseOf, dispose, payloadOf, u64 } from "./wit.js";
 
-const READ_SIZE = 65536n;
+const READ_SIZE = 65536;
 
 class Socket extends EventEmitter {
   #connection;
@@ -51,7 +51,7 @@ class Socket extends EventEmitter {
     while (this.#input) {
       let bytes;
       try {
-        bytes = this.#input.blockingRead(READ_SIZE);
+        bytes = this.#input.blockingRead(u64(READ_SIZE));
       } catch (error) {
         const payload = payloadOf(error);
         if (payload === "closed" || caseOf(error) === "closed") return null;

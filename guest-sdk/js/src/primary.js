@@ -7,10 +7,9 @@
 // `main` is called when the program starts; then events and timers are delivered until the host has stopped.
 import * as raw from "host:cluster/primary@0.1.0";
 import * as clock from "wasi:clocks/monotonic-clock@0.2.12";
-import { poll } from "wasi:io/poll@0.2.12";
 import { EventEmitter } from "./events.js";
 import { decode, encode } from "./message.js";
-import { blocking, caseOf, dispose, toError } from "./wit.js";
+import { attempt, blocking, caseOf, u64 } from "./wit.js";
 
 class Worker extends EventEmitter {
   exitedAfterDisconnect = false;
@@ -94,14 +93,6 @@ class Cluster extends EventEmitter {
 const cluster = new Cluster();
 export default cluster;
 
-function attempt(what, action) {
-  try {
-    return action();
-  } catch (error) {
-    throw toError(what, error);
-  }
-}
-
 /** `worker` and then the cluster hear of it, as in Node. */
 function tell(event, worker, ...values) {
   worker.emit(event, ...values);
@@ -164,11 +155,14 @@ function runTimers() {
   }
 }
 
-/** False when no events will come any more. */
+// Timers come round after so many events at the latest.
+const BATCH = 256;
+
+/** Takes what has happened; if that is nothing, waits for an event or the next timer. False after the last event. */
 function deliverEvents() {
-  for (;;) {
+  for (let count = 0, limit = untilTimer(); count < BATCH; count += 1, limit = 0) {
     try {
-      const event = raw.nextEvent();
+      const event = raw.blockingNextEvent(limit === undefined ? undefined : u64(Math.ceil(limit * 1e6)));
       HANDLERS[event.tag](event.val);
     } catch (error) {
       if (caseOf(error) === "would-block") return true;
@@ -176,21 +170,14 @@ function deliverEvents() {
       throw error;
     }
   }
+  return true;
 }
 
-function wait() {
-  const pollables = [raw.subscribe()];
-  if (timers.size) {
-    const first = Math.min(...[...timers.values()].map(({ at }) => at));
-    pollables.push(clock.subscribeDuration(nanoseconds(Math.max(0, first - milliseconds()))));
-  }
-  poll(pollables);
-  pollables.forEach(dispose);
+/** Milliseconds; undefined without timers. */
+function untilTimer() {
+  if (!timers.size) return undefined;
+  return Math.max(0, Math.min(...[...timers.values()].map(({ at }) => at)) - milliseconds());
 }
-
-/** QuickJS has numbers for WIT's u64, StarlingMonkey BigInts. */
-const nanoseconds = (duration) =>
-  typeof clock.now() === "bigint" ? BigInt(Math.ceil(duration * 1e6)) : Math.ceil(duration * 1e6);
 
 function* turns(main) {
   Object.assign(globalThis, { setTimeout, setInterval, clearTimeout, clearInterval });
@@ -201,7 +188,6 @@ function* turns(main) {
     yield;
     runTimers();
     yield;
-    wait();
   }
 }
 

@@ -5,7 +5,7 @@
 import * as ipc from "host:cluster/ipc@0.1.0";
 import * as raw from "host:cluster/process@0.1.0";
 import * as environment from "wasi:cli/environment@0.2.12";
-import { blocking, toError } from "./wit.js";
+import { attempt, blocking, u64 } from "./wit.js";
 import { EventEmitter } from "./events.js";
 import { decode, encode } from "./message.js";
 
@@ -22,11 +22,7 @@ class Process extends EventEmitter {
     return raw.title();
   }
   set title(title) {
-    try {
-      raw.setTitle(title);
-    } catch (error) {
-      throw toError("set the title", error);
-    }
+    attempt("set the title", () => raw.setTitle(title));
   }
   get version() {
     return `v${this.versions.host}`;
@@ -102,32 +98,27 @@ class Process extends EventEmitter {
   }
 
   kill(pid, signal = "SIGTERM") {
-    try {
-      raw.kill(pid, signal.toLowerCase());
-    } catch (error) {
-      throw toError(`kill ${pid}`, error);
-    }
+    attempt(`kill ${pid}`, () => raw.kill(pid, signal.toLowerCase()));
     return true;
   }
 
   /** Waits if the queue is full, where Node would let it grow. */
   send(message) {
-    const body = encode(message);
-    blocking("send a message", () => ipc.send(body), ipc.subscribeSend);
+    attempt("send a message", () => ipc.blockingSend(encode(message)));
     return true;
   }
 
   /** Sends a message and waits for what the primary program replies. Milliseconds. Node has no such thing. */
   request(message, { timeout } = {}) {
     const body = encode(message);
-    const limit = timeout === undefined ? undefined : BigInt(timeout) * 1_000_000n;
+    const limit = timeout === undefined ? undefined : u64(Math.round(timeout * 1e6));
     const pending = blocking("send a request", () => ipc.request(body, limit), ipc.subscribeSend);
     return decode(blocking("await the reply", () => pending.take(), () => pending.subscribe()));
   }
 
   /** The next message, for programs with a loop of their own; others listen for `message`. */
   receive() {
-    return decode(blocking("receive a message", ipc.receive, ipc.subscribe).body);
+    return decode(attempt("receive a message", () => ipc.blockingReceive(undefined)).body);
   }
 
   disconnect() {

@@ -1,5 +1,8 @@
 // What the two engines do differently with WIT's values: QuickJS throws an error's value itself, StarlingMonkey an
-// error around it; the symbol to drop a resource with has two names.
+// error around it; the symbol to drop a resource with has two names; a u64 is a number or a BigInt.
+
+/** Of a whole number. */
+export const u64 = (number) => (globalThis.runJobs ? number : BigInt(number));
 
 export const dispose = (resource) => resource?.[Symbol.dispose ?? Symbol.for("dispose")]?.();
 
@@ -26,6 +29,14 @@ const NODE_CODES = {
   "no-such-process": "ESRCH",
   "timed-out": "ETIMEDOUT",
 };
+
+export function attempt(what, action) {
+  try {
+    return action();
+  } catch (error) {
+    throw toError(what, error);
+  }
+}
 
 /** Repeats `action` while it would block, waiting on what `subscribe` gives. */
 export function blocking(what, action, subscribe) {

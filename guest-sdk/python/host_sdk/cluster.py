@@ -32,12 +32,12 @@ def receive(wait=True):
 
 
 def send_bytes(body, wait=True):
-    _retry(lambda: ipc.send(body), ipc.subscribe_send, wait)
+    _attempt(lambda: ipc.blocking_send(body) if wait else ipc.send(body))
 
 
 def receive_bytes(wait=True):
     """The next message: `body`, and `request` if the sender waits for `reply(request, value)`."""
-    return _retry(ipc.receive, ipc.subscribe, wait)
+    return _attempt(lambda: ipc.blocking_receive(None) if wait else ipc.receive())
 
 
 def reply(request, message, wait=True):
@@ -53,14 +53,21 @@ def request(message, timeout=None):
         return json.loads(_retry(pending.take, pending.subscribe, True))
 
 
+def _attempt(action):
+    try:
+        return action()
+    except Err as error:
+        if isinstance(error.value, messages.MessageError_WouldBlock):
+            raise BlockingIOError("the message queue is not ready") from error
+        raise MessageError(error.value) from error
+
+
 def _retry(action, subscribe, wait):
     while True:
         try:
-            return action()
-        except Err as error:
-            if not isinstance(error.value, messages.MessageError_WouldBlock):
-                raise MessageError(error.value) from error
+            return _attempt(action)
+        except BlockingIOError:
             if not wait:
-                raise BlockingIOError("the message queue is not ready") from error
+                raise
         with subscribe() as pollable:
             pollable.block()

@@ -108,6 +108,14 @@ pub enum Remote {
 /// Commands that need no running host.
 #[derive(Subcommand)]
 pub enum Local {
+    /// Write a small project for a plugin, ready to build and serve
+    New {
+        /// The language to write it in
+        #[arg(long, value_enum, default_value = "rust")]
+        lang: Language,
+        /// The project's name and folder
+        name: String,
+    },
     /// Check a plugin (what it exports, imports, and which flags it needs) or a host.toml
     Check {
         /// A plugin or a file that ends in .toml
@@ -141,6 +149,16 @@ pub struct Which {
     /// The path of the host's control socket
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
+}
+
+/// What `host new` has a project for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Language {
+    Rust,
+    /// JavaScript or TypeScript
+    Js,
+    Python,
+    C,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

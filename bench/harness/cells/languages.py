@@ -1,0 +1,153 @@
+"""The same handler in every language, beside `wasmtime serve` with the same component."""
+
+import json
+import resource
+import subprocess
+import time
+from contextlib import ExitStack
+
+from .. import compare, load, servers
+from ..settings import REPOSITORY, Skip
+from . import cell
+from .process import first_answer
+
+REUSE = "--max-instance-reuse-count"
+RUST = "target/wasm32-wasip2/release"
+# Language · folder below plugins/ · ratio to reach where the host, not the guest, takes most of the time.
+LANGUAGES = [
+    ("Rust", RUST, 1.5),
+    ("C", "c/build", 1.5),
+    ("Go", "go/build", 1),
+    ("JavaScript, QuickJS", "js/build/quickjs", 1),
+    ("JavaScript, StarlingMonkey", "js/build", 1),
+    ("Python", "python/build", 1),
+]
+
+
+def built(folder, name):
+    path = REPOSITORY / "plugins" / folder / f"{name}.wasm"
+    if not path.exists():
+        raise Skip(f"plugins/{folder}/{name}.wasm is not built")
+    return path
+
+
+def compiled(argv):
+    """Runs a compiler to its end; its CPU seconds, with those of its children."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([str(word) for word in argv], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+class Sides:
+    """One component, compiled ahead for both."""
+
+    def __init__(self, settings, plugin):
+        self.settings = settings
+        self.ours = settings.scratch / "ours" / "hello.cwasm"
+        self.theirs = settings.scratch / "theirs" / "hello.cwasm"
+        for path in (self.ours, self.theirs):
+            path.parent.mkdir(exist_ok=True)
+            path.unlink(missing_ok=True)
+        self.seconds = compiled([settings.host, "compile", plugin, "-o", self.ours])
+        compiled([settings.wasmtime_path(), "compile", plugin, "-o", self.theirs])
+
+    def host(self, *flags, **options):
+        control = self.settings.scratch / "control.sock"
+        return servers.host(self.settings, self.ours, "--control", control, *flags, **options)
+
+    def wasmtime(self, *flags):
+        flags = ("--allow-precompiled", *flags)
+        return servers.wasmtime_serve(self.settings, self.theirs, *flags)
+
+    def status(self):
+        argv = [self.settings.host, "status", "--format", "json", "--control", self.settings.scratch / "control.sock"]
+        done = subprocess.run([str(word) for word in argv], check=True, capture_output=True, text=True)
+        return json.loads(done.stdout)["pools"][0]["workers"][0]
+
+
+def measured(settings, sides, flags):
+    with ExitStack() as stack:
+        pair = [stack.enter_context(sides.host(*flags)), stack.enter_context(sides.wasmtime(*flags))]
+        for server in pair:
+            load.wrk(settings, server, 1)
+        measures = {server.name: lambda server=server: load.wrk(settings, server) for server in pair}
+        samples = compare.interleave(settings.rounds, measures)
+    return [samples[server.name] for server in pair]
+
+
+def instance_memory(sides):
+    """Linear memory and tables of one instance that has served."""
+    with sides.host(REUSE, "1000", "--idle-instance-timeout", "60s") as server:
+        first_answer(server.port)
+        worker = sides.status()
+    return worker["guest_memory"] / max(worker["instances"], 1)
+
+
+def start_ms(sides):
+    with sides.host() as server:
+        first_answer(server.port)
+        return (time.perf_counter() - server.begun) * 1e3
+
+
+def size(count):
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"
+
+
+def language(settings, name, folder, bar):
+    plugin = built(folder, "hello")
+    sides = Sides(settings, plugin)
+    names = ("host", "wasmtime serve")
+    fresh = measured(settings, sides, ())
+    reused = measured(settings, sides, (REUSE, "128"))
+    cpu = [compare.median([sample.cpu_us for sample in side[0]]) for side in (fresh, reused)]
+    starts = [start_ms(sides) for _ in range(3 if settings.quick else 7)]
+    facts = (
+        f"component {size(plugin.stat().st_size)}, machine code {size(sides.ours.stat().st_size)}, compiled in "
+        f"{sides.seconds:.1f} s CPU; memory of an instance {size(instance_memory(sides))}; "
+        f"start to first answer {compare.median(starts):.0f} ms"
+    )
+    return [
+        compare.rate_row(f"{name}, fresh", *fresh, names, bar),
+        compare.rate_row(f"{name}, reused × 128", *reused, names, bar),
+        compare.Row(f"{name}: an instance made and dropped", f"**{cpu[0] - cpu[1]:.0f} µs**", ours=facts),
+    ]
+
+
+def register(name, folder, bar):
+    short = name.lower().replace("javascript, ", "")
+
+    @cell(f"hello-{short}", "languages")
+    def hello(settings):
+        return language(settings, name, folder, bar)
+
+
+for entry in LANGUAGES:
+    register(*entry)
+
+
+def counter_against_node(settings, folder):
+    """Worker and primary program in JavaScript on both sides, two workers."""
+    plugin, primary = built(folder, "counter"), built(folder, "counter-primary")
+    flags = (REUSE, "1000", "--primary", primary)
+    with (
+        servers.host(settings, plugin, *flags, workers=2) as ours,
+        servers.node(settings, "node-counter.js", env={"WORKERS": "2"}) as theirs,
+    ):
+        sides = {server.name: lambda server=server: load.wrk(settings, server) for server in (ours, theirs)}
+        for server in (ours, theirs):
+            load.wrk(settings, server, 1)
+        samples = compare.interleave(settings.rounds, sides)
+    engine = "QuickJS" if folder.endswith("quickjs") else "StarlingMonkey"
+    title = f"Counter in JavaScript on {engine}, two workers"
+    return [compare.rate_row(title, samples[ours.name], samples[theirs.name], (ours.name, "Node cluster"), None)]
+
+
+@cell("counter-quickjs", "languages")
+def counter_quickjs(settings):
+    return counter_against_node(settings, "js/build/quickjs")
+
+
+@cell("counter-starlingmonkey", "languages")
+def counter_starlingmonkey(settings):
+    return counter_against_node(settings, "js/build")
