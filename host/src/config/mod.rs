@@ -3,6 +3,7 @@
 mod changes;
 mod file;
 mod listen;
+mod program;
 mod source;
 mod units;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
 
 use crate::cli;
 use crate::primary::balance::Policy;
@@ -18,6 +20,7 @@ use crate::resolver::policy::Grant;
 use crate::worker::settings::{Limits, Protocol};
 
 pub use listen::ListenSpec;
+pub use program::{ProgramGrant, ProgramLimits};
 pub use source::Source;
 
 /// Workers one pool may have.
@@ -65,6 +68,9 @@ pub struct PoolConfig {
     /// Reload when the plugin file changes.
     pub watch: bool,
     pub allow_outbound: Vec<Grant>,
+    /// What plugins may start.
+    pub programs: Vec<ProgramGrant>,
+    pub children: ChildLimits,
     pub listen: Vec<ListenSpec>,
     pub listen_per_worker: Option<u16>,
     pub backlog: i32,
@@ -94,7 +100,15 @@ pub enum ReloadMode {
     Parallel,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What all children of one plugin together may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChildLimits {
+    pub count: u32,
+    /// Of their memory limits, in bytes.
+    pub memory: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirGrant {
     pub host: PathBuf,
     pub guest: String,
@@ -144,6 +158,11 @@ impl PoolConfig {
                 .iter()
                 .map(|text| text.parse())
                 .collect::<Result<_>>()?,
+            programs: programs(&flags.plugin.program)?,
+            children: ChildLimits {
+                count: flags.limits.max_children,
+                memory: units::size("--max-children-memory", &flags.limits.max_children_memory)?,
+            },
             listen: listen::all(&flags.listen.listen)?,
             listen_per_worker: flags.listen.listen_per_worker,
             backlog: flags.listen.backlog,
@@ -313,6 +332,17 @@ fn dir(text: &str) -> Result<DirGrant> {
     let meta = std::fs::metadata(&host).with_context(|| format!("--dir {}", host.display()))?;
     ensure!(meta.is_dir(), "--dir {}: not a directory", host.display());
     Ok(DirGrant { host, guest: guest.to_owned(), read_only })
+}
+
+fn programs(texts: &[String]) -> Result<Vec<ProgramGrant>> {
+    let mut all: Vec<ProgramGrant> = Vec::new();
+    for text in texts {
+        let grant = ProgramGrant::parse(text)?;
+        let twice = all.iter().any(|other| other.name == grant.name);
+        ensure!(!twice, "--program {}: granted twice", grant.name);
+        all.push(grant);
+    }
+    Ok(all)
 }
 
 fn access_log(text: &str) -> Result<AccessLog> {

@@ -2,6 +2,7 @@
 //! pages, descriptors over sockets, process titles. All `unsafe` of the program lives here and in
 //! the one call that loads an artifact.
 
+mod fork;
 pub mod mounts;
 mod spawn;
 pub mod walls;
@@ -20,6 +21,7 @@ use nix::sys::socket::{
     sendmsg, socketpair,
 };
 
+pub use fork::{Forked, clone_into, fork, pid_of};
 pub use spawn::{Child, IdMaps, Spawn, spawn, user_namespace};
 
 pub const PAGE: usize = 4096;
