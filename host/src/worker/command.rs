@@ -38,6 +38,7 @@ pub struct Zygote {
     /// The granted directories, for each directory a run can start in.
     pub worlds: Vec<(String, Preopens)>,
     pub facts: Facts,
+    pub null: OwnedFd,
     pub entered: Entered,
 }
 
@@ -75,6 +76,9 @@ impl Zygote {
         let worlds = worlds(&settings.dirs, &dirs)?;
         // Of the zygote, and so not of its forks.
         let facts = Facts { statm: None, ..Facts::gather(&walls) };
+        let null = std::fs::File::open("/dev/null").context("open /dev/null")?.into();
+        // The first one makes a socket for signals, which no fork may.
+        drop(command_run::runtime()?);
         let both = settings.dirs.iter().zip(&dirs);
         let grants: Vec<_> = both
             .map(|(dir, fd)| Grant { fd: fd.as_fd(), read_only: dir.read_only })
@@ -87,7 +91,7 @@ impl Zygote {
             None => Artifact::Bytes(&code),
         };
         let command = Plugin::load_command(&engine, from)?;
-        Ok(Zygote { engine, command, settings, grant, worlds, facts, entered })
+        Ok(Zygote { engine, command, settings, grant, worlds, facts, null, entered })
     }
 
     fn has_world(&self, words: &Words) -> bool {

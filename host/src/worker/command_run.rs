@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::runtime::LocalRuntime;
 use tokio::sync::mpsc::UnboundedReceiver;
 use wasmtime_wasi::I32Exit;
 
@@ -52,10 +53,7 @@ impl Job {
 pub fn run(zygote: Zygote, job: Job) -> Result<()> {
     sys::walls::die_with_parent()?;
     sys::set_title(&format!("host: program {}", zygote.grant.name));
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.max_blocking_threads(file_threads::COUNT).thread_keep_alive(file_threads::STAY);
-    let runtime = builder.enable_all().build_local(Default::default())?;
-    let code = runtime.block_on(async {
+    let code = runtime()?.block_on(async {
         let (program, entered) = Program::new(zygote, job)?;
         if program.has_dirs {
             file_threads::start().await?;
@@ -64,6 +62,12 @@ pub fn run(zygote: Zygote, job: Job) -> Result<()> {
         anyhow::Ok(program.run().await)
     })?;
     std::process::exit(code.into())
+}
+
+pub fn runtime() -> Result<LocalRuntime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.max_blocking_threads(file_threads::COUNT).thread_keep_alive(file_threads::STAY);
+    builder.enable_all().build_local(Default::default()).context("start runtime")
 }
 
 struct Program {
@@ -79,7 +83,7 @@ struct Program {
 impl Program {
     fn new(mut zygote: Zygote, job: Job) -> Result<(Program, Entered)> {
         let world = zygote.take_world(&job.words).context("no such directory")?;
-        let Zygote { engine, command, settings, grant, facts, entered, .. } = zygote;
+        let Zygote { engine, command, settings, grant, facts, null, entered, .. } = zygote;
         let has_dirs = !settings.dirs.is_empty();
         sys::walls::limit_processor_time(grant.limits.cpu)?;
         let settings = Settings { env: job.words.env, args: job.words.args, ..settings };
@@ -92,7 +96,7 @@ impl Program {
         let (stdout, stderr) = (output(stdout)?, output(stderr)?);
         let outputs = stdout.iter().chain(&stderr).cloned().collect();
         let stdio = Stdio { stdin, stdout, stderr: stderr.clone() };
-        let template = Arc::new(Template::for_program(shared.clone(), world, stdio)?);
+        let template = Arc::new(Template::for_program(shared.clone(), world, stdio, null)?);
         let (pre, handler) = (command.pre().clone(), Handler::Nobody);
         let plugin =
             Plugin { engine, handler, main: None, pre, exports: Exports::default(), template };

@@ -105,13 +105,14 @@ impl Template {
     }
 
     /// For a program, whose streams are its own.
-    pub fn for_program(shared: Arc<Shared>, dirs: Preopens, stdio: Stdio) -> Result<Template> {
-        let nowhere = || -> Result<Output> {
-            let (_, writer) = nix::unistd::pipe().context("create pipe")?;
-            Ok(Output::new(writer, std::time::Duration::ZERO)?)
-        };
-        let streams = (nowhere()?, nowhere()?);
-        let template = Template::new(shared, dirs, None, streams);
+    pub fn for_program(
+        shared: Arc<Shared>,
+        dirs: Preopens,
+        stdio: Stdio,
+        null: std::os::fd::OwnedFd,
+    ) -> Result<Template> {
+        let nowhere = Output::new(null, std::time::Duration::ZERO).context("open null device")?;
+        let template = Template::new(shared, dirs, None, (nowhere.clone(), nowhere));
         Ok(Template { stdio: Some(stdio), ..template })
     }
 

@@ -215,6 +215,7 @@ pub const FORK: &[Rule] = &[
     ),
     any(SYS_pidfd_open, "a child to wait for and to hand to the primary"),
     any(SYS_waitid, "how it ended"),
+    only(SYS_tgkill, &[&[Is(2, SIGABRT as u64)]], "a fork's own number is not known yet"),
     only(SYS_prctl, &[&[Is(0, PR_SET_PDEATHSIG as u64)]], "the child dies with it"),
 ];
 
