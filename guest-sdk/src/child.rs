@@ -217,7 +217,11 @@ impl Child {
     }
 
     /// Sends it a value and waits for the reply while other tasks run.
-    pub async fn request_async<T, R>(&self, value: &T, timeout: Option<Duration>) -> Result<R, Error>
+    pub async fn request_async<T, R>(
+        &self,
+        value: &T,
+        timeout: Option<Duration>,
+    ) -> Result<R, Error>
     where
         T: Serialize + ?Sized,
         R: DeserializeOwned,

@@ -42,10 +42,14 @@ impl std::fmt::Display for SpawnError {
             Self::ProgramMissing => f.write_str("program missing"),
             Self::ProgramChanged => f.write_str("program changed"),
             Self::Invalid(why) => write!(f, "invalid: {why}"),
-            Self::TooLarge(limit) => write!(f, "too large: arguments and environment exceed {limit} bytes"),
+            Self::TooLarge(limit) => {
+                write!(f, "too large: arguments and environment exceed {limit} bytes")
+            }
             Self::NoSuchDirectory => f.write_str("no such directory"),
             Self::NotPermitted => f.write_str("not permitted"),
-            Self::Unsupported => f.write_str("unsupported: a native program has no message channel"),
+            Self::Unsupported => {
+                f.write_str("unsupported: a native program has no message channel")
+            }
             Self::TooManyChildren(limit) => write!(f, "too many children: the limit is {limit}"),
             Self::TooMuchMemory(limit) => write!(f, "too much memory: the limit is {limit} bytes"),
             Self::Stopping => f.write_str("stopping"),

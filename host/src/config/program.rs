@@ -43,13 +43,7 @@ pub struct ProgramLimits {
 
 impl Default for ProgramLimits {
     fn default() -> ProgramLimits {
-        ProgramLimits {
-            memory: 256 << 20,
-            cpu: 300,
-            processes: 64,
-            files: 256,
-            file_size: 1 << 30,
-        }
+        ProgramLimits { memory: 256 << 20, cpu: 300, processes: 64, files: 256, file_size: 1 << 30 }
     }
 }
 

@@ -6,17 +6,19 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::time::TimeValLike;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitid};
 use nix::sys::wait::Id;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use super::{Job, Launcher, ToPrimary};
-use crate::ipc::child::{Ended, FromStarter, Identity, Limit, Native, SpawnError};
+use super::{Birth, Launcher, ToPrimary};
+use crate::ipc::child::{
+    Ended, FromStarter, Identity, Limit, Native, SpawnError, ToStarter, Words,
+};
 use crate::ipc::cluster::Status;
 use crate::sandbox::{native, native_root};
 use crate::sys::{self, Forked};
@@ -24,10 +26,25 @@ use crate::sys::{self, Forked};
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const ROOT: &str = "/";
 
-/// Tells the primary how it went; an error here is told as that.
-pub fn run(channel: ToPrimary, launcher: &Launcher, job: Job) -> Result<()> {
-    let (id, program) = (job.run, &launcher.programs[job.program]);
-    match start(launcher, program, job) {
+/// What it is to run.
+struct Job {
+    run: u64,
+    words: Words,
+    stdio: [Option<OwnedFd>; 3],
+}
+
+/// Tells the primary how it went. What goes wrong before there is a run is told of the run.
+pub fn run(channel: ToPrimary, launcher: &Launcher, birth: Birth) -> Result<()> {
+    let Birth { program, mut orders } = birth;
+    let program = &launcher.programs[program];
+    sys::walls::die_with_parent()?;
+    sys::set_title(&format!("host: init {}", program.grant.name));
+    let built = build(launcher, program);
+    let Some((order, fds)) = orders.recv()? else { return Ok(()) };
+    drop(orders);
+    let job = Job::new(order, fds)?;
+    let id = job.run;
+    match built.and_then(|()| start(launcher, program, job)) {
         Ok(child) => {
             channel.send(&FromStarter::Started { run: id }, &[child.pidfd.as_fd()])?;
             if launcher.walls.others {
@@ -41,24 +58,39 @@ pub fn run(channel: ToPrimary, launcher: &Launcher, job: Job) -> Result<()> {
     }
 }
 
-fn failed(error: anyhow::Error) -> SpawnError {
-    SpawnError::Failed(format!("{error:#}"))
+impl Job {
+    fn new(order: ToStarter, fds: Vec<OwnedFd>) -> Result<Job> {
+        let ToStarter::Run { run, connected, words, .. } = order else { bail!("not a run") };
+        let mut fds = fds.into_iter();
+        let mut next = |wanted: bool| match wanted {
+            true => fds.next().context("a descriptor is missing").map(Some),
+            false => Ok(None),
+        };
+        let [stdin, stdout, stderr] = connected;
+        let stdio = [next(stdin)?, next(stdout)?, next(stderr)?];
+        Ok(Job { run, words: *words, stdio })
+    }
 }
 
-fn start(launcher: &Launcher, program: &Native, job: Job) -> Result<sys::Child, SpawnError> {
-    sys::walls::die_with_parent().map_err(failed)?;
+fn build(launcher: &Launcher, program: &Native) -> Result<(), SpawnError> {
     if launcher.walls.mount {
         native_root::build(&program.file, &program.grant.dirs).map_err(failed)?;
     }
     // What is mounted cannot be exchanged any more: look at it once again.
     match Identity::of(&program.file) {
-        Ok(identity) if identity == program.identity => {}
-        Ok(_) => return Err(SpawnError::Changed),
-        Err(_) => return Err(SpawnError::Missing),
+        Ok(identity) if identity == program.identity => Ok(()),
+        Ok(_) => Err(SpawnError::Changed),
+        Err(_) => Err(SpawnError::Missing),
     }
-    let (told, tell) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
-        .context("create pipe")
-        .map_err(failed)?;
+}
+
+fn failed(error: anyhow::Error) -> SpawnError {
+    SpawnError::Failed(format!("{error:#}"))
+}
+
+fn start(launcher: &Launcher, program: &Native, job: Job) -> Result<sys::Child, SpawnError> {
+    let (told, tell) =
+        nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("create pipe").map_err(failed)?;
     match sys::fork().map_err(failed)? {
         Forked::Child => {
             let why = become_program(launcher, program, job);

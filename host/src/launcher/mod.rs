@@ -4,15 +4,17 @@
 
 mod init;
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use crate::ipc::blocking::Blocking;
-use crate::ipc::child::{Ended, FromStarter, Native, SpawnError, ToStarter, Words};
+use crate::ipc::channel;
+use crate::ipc::child::{Ended, FromStarter, Native, SpawnError, ToStarter};
 use crate::ipc::cluster::Status;
 use crate::sandbox::seccomp::Denials;
 use crate::sandbox::{self, Walls, native};
@@ -27,16 +29,22 @@ struct Launcher {
     programs: Vec<Native>,
 }
 
-struct Job {
-    run: u64,
-    program: usize,
-    words: Words,
-    stdio: [Option<OwnedFd>; 3],
+/// An init with its namespaces and file system, which has not been given its run yet. Each program
+/// that was started once has one, so that the next start need not wait for it.
+struct Spare {
+    pidfd: OwnedFd,
+    orders: Blocking<ToStarter, FromStarter>,
 }
 
 struct Running {
     run: u64,
     init: OwnedFd,
+}
+
+/// What a new init comes to life with.
+struct Birth {
+    program: usize,
+    orders: Blocking<FromStarter, ToStarter>,
 }
 
 pub fn run(_own: Walls) -> Result<()> {
@@ -50,79 +58,94 @@ pub fn run(_own: Walls) -> Result<()> {
     let launcher = Launcher { walls, denials: Denials::for_native()?, programs };
     nix::sys::prctl::set_dumpable(false).context("close to debuggers")?;
     channel.send(&FromStarter::Ready, &[])?;
-    // Comes back with a job in each init.
+    // Comes back in each init.
     match follow(&mut channel, &launcher)? {
-        Some(job) => init::run(channel, &launcher, job),
+        Some(birth) => init::run(channel, &launcher, birth),
         None => Ok(()),
     }
 }
 
-fn follow(channel: &mut ToPrimary, launcher: &Launcher) -> Result<Option<Job>> {
+fn follow(channel: &mut ToPrimary, launcher: &Launcher) -> Result<Option<Birth>> {
     let mut running: Vec<Running> = Vec::new();
+    let mut spares: HashMap<usize, Spare> = HashMap::new();
     loop {
-        let inits = running.iter().map(|one| one.init.as_fd());
-        let all = std::iter::once(channel.as_fd()).chain(inits);
-        let mut polled: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        match poll(&mut polled, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error).context("wait"),
-        }
-        let ready: Vec<bool> =
-            polled.iter().map(|one| one.revents().is_some_and(|r| !r.is_empty())).collect();
-        for at in (0..running.len()).rev().filter(|at| ready[at + 1]) {
+        let (told, ended) = wait(channel, &running)?;
+        for at in ended.into_iter().rev() {
+            let Running { run, init } = &running[at];
             let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
-            match waitid(Id::PIDFd(running[at].init.as_fd()), flags).context("reap init")? {
+            match waitid(Id::PIDFd(init.as_fd()), flags).context("reap init")? {
                 WaitStatus::StillAlive => continue,
                 // It has told the rest itself.
-                WaitStatus::Exited(_, 0) => drop(running.swap_remove(at)),
+                WaitStatus::Exited(_, 0) => {}
                 _ => {
-                    let Running { run, .. } = running.swap_remove(at);
                     let end = Ended { status: Status::Signal(libc::SIGKILL), limit: None };
-                    channel.send(&FromStarter::Ended { run, end }, &[])?;
+                    channel.send(&FromStarter::Ended { run: *run, end }, &[])?;
                 }
             }
+            running.swap_remove(at);
         }
-        if !ready[0] {
+        if !told {
             continue;
         }
-        let job = match channel.recv()? {
-            Some((ToStarter::Run { run, program, connected, words, .. }, fds)) => {
-                Job::new(run, program, connected, *words, fds)?
-            }
-            Some(_) => continue,
+        let (order, fds) = match channel.recv()? {
+            Some(received) => received,
             None => return Ok(None),
         };
-        let Some(program) = launcher.programs.get(job.program) else {
-            bail!("program {} of {}", job.program, launcher.programs.len());
+        let ToStarter::Run { run, program, .. } = &order else { continue };
+        let (run, program) = (*run, *program as usize);
+        ensure!(program < launcher.programs.len(), "there is no program {program}");
+        let found = match spares.remove(&program) {
+            Some(spare) => Ok(Ok(spare)),
+            None => beget(launcher, program),
         };
-        let namespaces = native::namespaces(&launcher.walls, program.grant.network);
-        let ids = native::id_maps(&launcher.walls, program);
-        match sys::clone_into(namespaces, ids.as_ref()) {
-            Ok(Forked::Child) => return Ok(Some(job)),
-            Ok(Forked::Parent(init)) => running.push(Running { run: job.run, init: init.pidfd }),
+        let spare = match found {
+            Ok(Ok(spare)) => spare,
+            Ok(Err(birth)) => return Ok(Some(birth)),
             Err(error) => {
-                let (run, why) = (job.run, SpawnError::Failed(format!("{error:#}")));
+                let why = SpawnError::Failed(format!("{error:#}"));
                 channel.send(&FromStarter::Refused { run, why }, &[])?;
+                continue;
             }
+        };
+        let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        let sent = spare.orders.send(&order, &borrowed);
+        running.push(Running { run, init: spare.pidfd });
+        if let Err(error) = sent {
+            let why = SpawnError::Failed(format!("{error:#}"));
+            channel.send(&FromStarter::Refused { run, why }, &[])?;
+        }
+        drop(fds);
+        match beget(launcher, program) {
+            Ok(Ok(spare)) => drop(spares.insert(program, spare)),
+            Ok(Err(birth)) => return Ok(Some(birth)),
+            // The next run will say why.
+            Err(_) => {}
         }
     }
 }
 
-impl Job {
-    fn new(
-        run: u64,
-        program: u32,
-        connected: [bool; 3],
-        words: Words,
-        fds: Vec<OwnedFd>,
-    ) -> Result<Job> {
-        let mut fds = fds.into_iter();
-        let mut next = |wanted: bool| match wanted {
-            true => fds.next().context("a descriptor is missing").map(Some),
-            false => Ok(None),
-        };
-        let [stdin, stdout, stderr] = connected;
-        let stdio = [next(stdin)?, next(stdout)?, next(stderr)?];
-        Ok(Job { run, program: program as usize, words, stdio })
+/// Whether the primary has told something, and which inits have ended.
+fn wait(channel: &ToPrimary, running: &[Running]) -> Result<(bool, Vec<usize>)> {
+    let inits = running.iter().map(|one| one.init.as_fd());
+    let all = std::iter::once(channel.as_fd()).chain(inits);
+    let mut polled: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    match poll(&mut polled, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(error) => return Err(error).context("wait"),
     }
+    let ready = |one: &PollFd<'_>| one.revents().is_some_and(|events| !events.is_empty());
+    let ended = (0..running.len()).filter(|at| ready(&polled[at + 1])).collect();
+    Ok((ready(&polled[0]), ended))
+}
+
+/// A new init; the error of the inner result is what it sees itself.
+fn beget(launcher: &Launcher, number: usize) -> Result<Result<Spare, Birth>> {
+    let program = &launcher.programs[number];
+    let (ours, theirs) = channel::pair()?;
+    let namespaces = native::namespaces(&launcher.walls, program.grant.network);
+    let ids = native::id_maps(&launcher.walls, program);
+    Ok(match sys::clone_into(namespaces, ids.as_ref())? {
+        Forked::Child => Err(Birth { program: number, orders: Blocking::new(theirs) }),
+        Forked::Parent(child) => Ok(Spare { pidfd: child.pidfd, orders: Blocking::new(ours) }),
+    })
 }

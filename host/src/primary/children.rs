@@ -187,13 +187,7 @@ impl Pool {
     }
 }
 
-async fn follow(
-    id: u64,
-    programs: Rc<Programs>,
-    spawn: Spawn,
-    plumbing: Plumbing,
-    events: Events,
-) {
+async fn follow(id: u64, programs: Rc<Programs>, spawn: Spawn, plumbing: Plumbing, events: Events) {
     let tell = |what: What| drop(events.send(Event::Child(id, what)));
     let Plumbing { connected, theirs, ours } = plumbing;
     let Started { running, pid, page } = match programs.run(&spawn, connected, theirs).await {

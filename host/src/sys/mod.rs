@@ -293,6 +293,17 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<std::net::Soc
     }
 }
 
+/// Reads into the room a buffer has, without clearing it first.
+pub fn read_into(fd: BorrowedFd<'_>, buffer: &mut bytes::BytesMut) -> Result<usize, Errno> {
+    let room = buffer.spare_capacity_mut();
+    // SAFETY: the kernel writes into this room only, which is ours and as large as stated.
+    let read = unsafe { libc::read(fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len()) };
+    let length = Errno::result(read)? as usize;
+    // SAFETY: the kernel has just initialized so many bytes of it.
+    unsafe { buffer.set_len(buffer.len() + length) };
+    Ok(length)
+}
+
 /// The machine's monotonic clock, which all processes agree on.
 pub fn monotonic_nanos() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -17,12 +17,12 @@ use super::plugin::{Artifact, Command, Plugin};
 use super::settings::{Dir, Settings};
 use super::state::Preopens;
 use crate::config::ProgramGrant;
+use crate::engine;
 use crate::ipc::blocking::Blocking;
 use crate::ipc::child::{Ended, FromStarter, Limit, SpawnError, ToStarter, Words};
 use crate::ipc::cluster::Status;
 use crate::sandbox::{self, Entered, Grant, Walls};
 use crate::sys::{self, Forked};
-use crate::engine;
 
 type ToPrimary = Blocking<FromStarter, ToStarter>;
 
@@ -80,9 +80,8 @@ impl Zygote {
         // The first one makes a socket for signals, which no fork may.
         drop(command_run::runtime()?);
         let both = settings.dirs.iter().zip(&dirs);
-        let grants: Vec<_> = both
-            .map(|(dir, fd)| Grant { fd: fd.as_fd(), read_only: dir.read_only })
-            .collect();
+        let grants: Vec<_> =
+            both.map(|(dir, fd)| Grant { fd: fd.as_fd(), read_only: dir.read_only }).collect();
         // From here on bytes are read that a hijacked compiler could have chosen.
         let entered = sandbox::enter(sandbox::Role::Zygote, walls, &grants)?;
         let engine = engine::for_program(&code)?;

@@ -127,17 +127,21 @@ impl Program {
     async fn main(&self) -> u8 {
         let mut store = self.plugin.store();
         let result = match &self.command {
-            Command::V02(pre) => async {
-                let command = pre.instantiate_async(&mut store).await?;
-                command.wasi_cli_run().call_run(&mut store).await
+            Command::V02(pre) => {
+                async {
+                    let command = pre.instantiate_async(&mut store).await?;
+                    command.wasi_cli_run().call_run(&mut store).await
+                }
+                .await
             }
-            .await,
-            Command::V03(pre) => async {
-                let command = pre.instantiate_async(&mut store).await?;
-                let run = async |store: &_| command.wasi_cli_run().call_run(store).await;
-                store.run_concurrent(run).await?
+            Command::V03(pre) => {
+                async {
+                    let command = pre.instantiate_async(&mut store).await?;
+                    let run = async |store: &_| command.wasi_cli_run().call_run(store).await;
+                    store.run_concurrent(run).await?
+                }
+                .await
             }
-            .await,
         };
         match result {
             Ok(Ok(())) => 0,

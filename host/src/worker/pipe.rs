@@ -2,7 +2,7 @@
 //! does at the other ends.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
@@ -48,7 +48,11 @@ impl Input {
     }
 
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.0.fd.try_io(Interest::READABLE, |fd| Ok(nix::unistd::read(fd, buffer)?));
+        self.try_read_with(|fd| Ok(nix::unistd::read(fd, buffer)?))
+    }
+
+    fn try_read_with(&self, read: impl FnOnce(&OwnedFd) -> io::Result<usize>) -> io::Result<usize> {
+        let read = self.0.fd.try_io(Interest::READABLE, read);
         let more = matches!(&read, Ok(1..)) || would_block(&read);
         if !more {
             self.0.end();
@@ -118,13 +122,10 @@ impl InputStream for Input {
         if size == 0 {
             return Ok(Bytes::new());
         }
-        let mut buffer = BytesMut::zeroed(size.min(CHUNK));
-        match self.try_read(&mut buffer) {
+        let mut buffer = BytesMut::with_capacity(size.min(CHUNK));
+        match self.try_read_with(|fd| Ok(sys::read_into(fd.as_fd(), &mut buffer)?)) {
             Ok(0) => Err(StreamError::Closed),
-            Ok(length) => {
-                buffer.truncate(length);
-                Ok(buffer.freeze())
-            }
+            Ok(_) => Ok(buffer.freeze()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Bytes::new()),
             Err(error) => Err(stream_error(error)),
         }

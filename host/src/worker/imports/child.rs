@@ -34,8 +34,7 @@ type Answer = oneshot::Sender<Result<Arc<Child>, SpawnError>>;
 impl Children {
     pub fn new(programs: Vec<String>, max_message: usize) -> Children {
         let (orders, queue) = mpsc::unbounded_channel();
-        let state =
-            Known { queue: Some(queue), waiting: HashMap::new(), live: HashMap::new() };
+        let state = Known { queue: Some(queue), waiting: HashMap::new(), live: HashMap::new() };
         let state = Mutex::new(state);
         Children { programs, max_message, orders, state, next_ticket: AtomicU64::new(1) }
     }

@@ -30,8 +30,7 @@ pub struct Done {
 
 impl Done {
     fn set(&self, result: Collected) {
-        *self.result.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
-            (true, Some(result));
+        *self.result.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = (true, Some(result));
         self.news.notify_waiters();
     }
 
