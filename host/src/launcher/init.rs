@@ -38,6 +38,7 @@ pub fn run(channel: ToPrimary, launcher: &Launcher, birth: Birth) -> Result<()> 
     let Birth { program, mut orders } = birth;
     let program = &launcher.programs[program];
     sys::walls::die_with_parent()?;
+    nix::sys::prctl::set_dumpable(false).context("close to debuggers")?;
     sys::set_title(&format!("host: init {}", program.grant.name));
     let built = build(launcher, program);
     let Some((order, fds)) = orders.recv()? else { return Ok(()) };

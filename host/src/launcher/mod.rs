@@ -56,7 +56,6 @@ pub fn run(_own: Walls) -> Result<()> {
         None => return Ok(()),
     };
     let launcher = Launcher { walls, denials: Denials::for_native()?, programs };
-    nix::sys::prctl::set_dumpable(false).context("close to debuggers")?;
     channel.send(&FromStarter::Ready, &[])?;
     // Comes back in each init.
     match follow(&mut channel, &launcher)? {

@@ -44,6 +44,9 @@ pub fn build(program: &Path, dirs: &[DirGrant]) -> Result<()> {
     mount(Some("root"), NEW, Some("tmpfs"), flags, Some("size=1m,nr_inodes=1024,mode=755"))
         .context("mount tmpfs")?;
     system_directories()?;
+    // Before what is put into it.
+    make_dir(Path::new("/proc/tmp"))?;
+    mount(Some("tmp"), "/proc/tmp", Some("tmpfs"), flags, Some(SCRATCH)).context("mount /tmp")?;
     if !inside(NEW, program).exists() {
         make_file(&inside(NEW, program))?;
         bind(program, &inside(NEW, program))?;
@@ -55,7 +58,7 @@ pub fn build(program: &Path, dirs: &[DirGrant]) -> Result<()> {
             bind(&dir.host, &place)?;
         }
     }
-    for place in ["proc", "tmp", "dev"] {
+    for place in ["proc", "dev"] {
         make_dir(&Path::new(NEW).join(place))?;
     }
     for name in DEVICES {
@@ -70,7 +73,8 @@ pub fn build(program: &Path, dirs: &[DirGrant]) -> Result<()> {
     for name in DEVICES {
         bind(&Path::new("/dev").join(name), &Path::new(NEW).join("dev").join(name))?;
     }
-    mount(Some("tmp"), "/proc/tmp", Some("tmpfs"), flags, Some(SCRATCH)).context("mount /tmp")?;
+    let again = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
+    mount(NONE, "/proc/tmp", NONE, again, NONE).context("make /tmp writable")?;
     for dir in dirs.iter().filter(|dir| !dir.read_only) {
         bind(&dir.host, &inside(NEW, Path::new(&dir.guest)))?;
     }

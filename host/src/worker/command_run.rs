@@ -53,15 +53,16 @@ impl Job {
 pub fn run(zygote: Zygote, job: Job) -> Result<()> {
     sys::walls::die_with_parent()?;
     sys::set_title(&format!("host: program {}", zygote.grant.name));
-    let code = runtime()?.block_on(async {
+    runtime()?.block_on(async {
         let (program, entered) = Program::new(zygote, job)?;
         if program.has_dirs {
             file_threads::start().await?;
         }
         sandbox::seal(entered)?;
-        anyhow::Ok(program.run().await)
-    })?;
-    std::process::exit(code.into())
+        let code = program.run().await;
+        // What there is to free the kernel frees faster.
+        sys::exit_now(code.into())
+    })
 }
 
 pub fn runtime() -> Result<LocalRuntime> {
@@ -143,7 +144,7 @@ impl Program {
                 .await
             }
         };
-        match result {
+        let code = match result {
             Ok(Ok(())) => 0,
             Ok(Err(())) => 1,
             // Its code is on its way already.
@@ -162,6 +163,9 @@ impl Program {
                     1
                 }
             },
-        }
+        };
+        // It goes with the process.
+        std::mem::forget(store);
+        code
     }
 }
