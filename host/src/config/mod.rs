@@ -20,7 +20,7 @@ use crate::resolver::policy::Grant;
 use crate::worker::settings::{Limits, Protocol};
 
 pub use listen::ListenSpec;
-pub use program::{ProgramGrant, ProgramLimits};
+pub use program::{ChildLimits, ProgramGrant, ProgramLimits};
 pub use source::Source;
 
 /// Workers one pool may have.
@@ -100,14 +100,6 @@ pub enum ReloadMode {
     Parallel,
 }
 
-/// What all children of one plugin together may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChildLimits {
-    pub count: u32,
-    /// Of their memory limits, in bytes.
-    pub memory: u64,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirGrant {
     pub host: PathBuf,
@@ -158,11 +150,8 @@ impl PoolConfig {
                 .iter()
                 .map(|text| text.parse())
                 .collect::<Result<_>>()?,
-            programs: programs(&flags.plugin.program)?,
-            children: ChildLimits {
-                count: flags.limits.max_children,
-                memory: units::size("--max-children-memory", &flags.limits.max_children_memory)?,
-            },
+            programs: program::all(&flags.plugin.program)?,
+            children: ChildLimits::new(&flags.limits)?,
             listen: listen::all(&flags.listen.listen)?,
             listen_per_worker: flags.listen.listen_per_worker,
             backlog: flags.listen.backlog,
@@ -332,17 +321,6 @@ fn dir(text: &str) -> Result<DirGrant> {
     let meta = std::fs::metadata(&host).with_context(|| format!("--dir {}", host.display()))?;
     ensure!(meta.is_dir(), "--dir {}: not a directory", host.display());
     Ok(DirGrant { host, guest: guest.to_owned(), read_only })
-}
-
-fn programs(texts: &[String]) -> Result<Vec<ProgramGrant>> {
-    let mut all: Vec<ProgramGrant> = Vec::new();
-    for text in texts {
-        let grant = ProgramGrant::parse(text)?;
-        let twice = all.iter().any(|other| other.name == grant.name);
-        ensure!(!twice, "--program {}: granted twice", grant.name);
-        all.push(grant);
-    }
-    Ok(all)
 }
 
 fn access_log(text: &str) -> Result<AccessLog> {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{DirGrant, dir, units};
+use crate::cli;
 
 /// One program an operator granted, with what goes with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,32 @@ impl Default for ProgramLimits {
     fn default() -> ProgramLimits {
         ProgramLimits { memory: 256 << 20, cpu: 300, processes: 64, files: 256, file_size: 1 << 30 }
     }
+}
+
+/// What all children of one plugin together may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChildLimits {
+    pub count: u32,
+    /// Of their memory limits, in bytes.
+    pub memory: u64,
+}
+
+impl ChildLimits {
+    pub fn new(flags: &cli::LimitFlags) -> Result<ChildLimits> {
+        let memory = units::size("--max-children-memory", &flags.max_children_memory)?;
+        Ok(ChildLimits { count: flags.max_children, memory })
+    }
+}
+
+pub fn all(texts: &[String]) -> Result<Vec<ProgramGrant>> {
+    let mut all: Vec<ProgramGrant> = Vec::new();
+    for text in texts {
+        let grant = ProgramGrant::parse(text)?;
+        let twice = all.iter().any(|other| other.name == grant.name);
+        ensure!(!twice, "--program {}: granted twice", grant.name);
+        all.push(grant);
+    }
+    Ok(all)
 }
 
 const KEYS: &str = "args, env, dir, uid, gid, memory, cpu, processes, files, file-size or network";

@@ -15,12 +15,11 @@ use nix::sys::wait::Id;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use super::{Birth, Launcher, ToPrimary};
+use super::{Birth, Launcher, ToPrimary, root, walls};
 use crate::ipc::child::{
     Ended, FromStarter, Identity, Limit, Native, SpawnError, ToStarter, Words,
 };
 use crate::ipc::cluster::Status;
-use crate::sandbox::{native, native_root};
 use crate::sys::{self, Forked};
 
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -75,7 +74,7 @@ impl Job {
 
 fn build(launcher: &Launcher, program: &Native) -> Result<(), SpawnError> {
     if launcher.walls.mount {
-        native_root::build(&program.file, &program.grant.dirs).map_err(failed)?;
+        root::build(&program.file, &program.grant.dirs).map_err(failed)?;
     }
     // What is mounted cannot be exchanged any more: look at it once again.
     match Identity::of(&program.file) {
@@ -136,7 +135,7 @@ fn become_program(launcher: &Launcher, program: &Native, job: Job) -> SpawnError
     if nix::unistd::chdir(words.cwd.as_deref().unwrap_or(ROOT)).is_err() {
         return SpawnError::NoSuchDirectory;
     }
-    if let Err(error) = native::enter(&launcher.walls, program, words, &launcher.denials) {
+    if let Err(error) = walls::enter(&launcher.walls, program, words, &launcher.denials) {
         return failed(error);
     }
     match sys::walls::exec(&path, &args, &env) {

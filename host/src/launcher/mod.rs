@@ -3,6 +3,8 @@
 //! makes for each run an init in namespaces of its own; see there.
 
 mod init;
+mod root;
+mod walls;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,7 +19,7 @@ use crate::ipc::channel;
 use crate::ipc::child::{Ended, FromStarter, Native, SpawnError, ToStarter};
 use crate::ipc::cluster::Status;
 use crate::sandbox::seccomp::Denials;
-use crate::sandbox::{self, Walls, native};
+use crate::sandbox::{self, Walls};
 use crate::sys::{self, Forked};
 
 type ToPrimary = Blocking<FromStarter, ToStarter>;
@@ -141,8 +143,8 @@ fn wait(channel: &ToPrimary, running: &[Running]) -> Result<(bool, Vec<usize>)> 
 fn beget(launcher: &Launcher, number: usize) -> Result<Result<Spare, Birth>> {
     let program = &launcher.programs[number];
     let (ours, theirs) = channel::pair()?;
-    let namespaces = native::namespaces(&launcher.walls, program.grant.network);
-    let ids = native::id_maps(&launcher.walls, program);
+    let namespaces = walls::namespaces(&launcher.walls, program.grant.network);
+    let ids = walls::id_maps(&launcher.walls, program);
     Ok(match sys::clone_into(namespaces, ids.as_ref())? {
         Forked::Child => Err(Birth { program: number, orders: Blocking::new(theirs) }),
         Forked::Parent(child) => Ok(Spare { pidfd: child.pidfd, orders: Blocking::new(ours) }),

@@ -7,23 +7,18 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 
 use super::child::End;
-use super::output::{Output, Stream};
+use super::plumbing::Plumbing;
 use super::pool::{Phase, Pool};
 use super::programs::{Programs, Started};
 use super::workers::{State, Worker};
 use super::{Event, Events, WorkerId};
-use crate::ipc::child::{Ended, Limit, News, Order, Spawn, SpawnError, Stdio};
+use crate::ipc::child::{Ended, Limit, News, Order, Spawn, SpawnError};
 use crate::ipc::cluster::{Status, ToProgram};
 use crate::ipc::message::ToWorker;
 use crate::sys;
-
-/// What the pipe between two processes holds: more, and they take fewer turns.
-const PIPE: i32 = 256 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
@@ -229,62 +224,4 @@ async fn time_out(nanos: Option<u64>) {
         }
         _ => std::future::pending().await,
     }
-}
-
-/// The ends of everything between a child and its owner.
-struct Plumbing {
-    connected: [bool; 3],
-    theirs: Vec<OwnedFd>,
-    ours: Vec<OwnedFd>,
-}
-
-impl Plumbing {
-    fn new(spawn: &Spawn, output: &Output, prefix: &str) -> Result<Plumbing> {
-        let mut plumbing = Plumbing { connected: [false; 3], theirs: vec![], ours: vec![] };
-        let [stdin, stdout, stderr] = spawn.stdio;
-        if stdin == Stdio::Pipe {
-            let (reader, writer) = pipe()?;
-            plumbing.connect(0, reader, writer)?;
-        }
-        for (number, stdio, stream) in [(1, stdout, Stream::Out), (2, stderr, Stream::Err)] {
-            if stdio == Stdio::Ignore {
-                continue;
-            }
-            let (reader, writer) = pipe()?;
-            if stdio == Stdio::Pipe {
-                plumbing.connect(number, writer, reader)?;
-                continue;
-            }
-            unblock(&reader)?;
-            plumbing.connected[number] = true;
-            plumbing.theirs.push(writer);
-            let relay = output.clone().relay(reader, stream, prefix.to_owned());
-            tokio::task::spawn_local(relay);
-        }
-        if spawn.ipc {
-            let (ours, theirs) = sys::stream_pair()?;
-            plumbing.ours.push(ours);
-            plumbing.theirs.push(theirs);
-        }
-        Ok(plumbing)
-    }
-
-    fn connect(&mut self, number: usize, theirs: OwnedFd, ours: OwnedFd) -> Result<()> {
-        // Fails where the user has many such pipes already; then it is a smaller one.
-        let _ = fcntl(&ours, FcntlArg::F_SETPIPE_SZ(PIPE));
-        unblock(&ours)?;
-        self.connected[number] = true;
-        self.theirs.push(theirs);
-        self.ours.push(ours);
-        Ok(())
-    }
-}
-
-fn pipe() -> Result<(OwnedFd, OwnedFd)> {
-    nix::unistd::pipe2(OFlag::O_CLOEXEC).context("create pipe")
-}
-
-fn unblock(fd: &OwnedFd) -> Result<()> {
-    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("set non-blocking")?;
-    Ok(())
 }

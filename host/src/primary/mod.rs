@@ -25,6 +25,7 @@ pub mod once;
 mod opened;
 mod outbound;
 mod output;
+mod plumbing;
 mod pool;
 mod program;
 mod programs;

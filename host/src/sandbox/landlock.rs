@@ -3,7 +3,7 @@
 //! operator granted. It needs no privilege, so it holds where namespaces cannot be had. Applied
 //! while the process has one thread: it binds that thread and its children only.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use landlock::{
@@ -12,7 +12,6 @@ use landlock::{
 };
 
 use super::Grant;
-use crate::config::DirGrant;
 
 /// The newest version whose every right has been tested here; older kernels enforce what they know.
 const TESTED: ABI = ABI::V7;
@@ -64,7 +63,7 @@ pub fn restrict_resolver() -> Result<()> {
 
 /// For a native program where no mounts can be made: read and run what is there for everybody, and
 /// no path beyond what was granted.
-pub fn restrict_native(read: &[PathBuf], dirs: &[DirGrant], network: bool) -> Result<u8> {
+pub fn restrict_native(read: &[PathBuf], dirs: &[(&Path, bool)], network: bool) -> Result<u8> {
     let look = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -75,9 +74,9 @@ pub fn restrict_native(read: &[PathBuf], dirs: &[DirGrant], network: bool) -> Re
         .create()?
         .add_rules(landlock::path_beneath_rules(read, look))?
         .add_rules(landlock::path_beneath_rules(DEVICES, look | AccessFs::WriteFile))?;
-    for dir in dirs {
-        let access = allowed(dir.read_only) | AccessFs::Execute;
-        rules = rules.add_rules(landlock::path_beneath_rules([&dir.host], access))?;
+    for (dir, read_only) in dirs {
+        let access = allowed(*read_only) | AccessFs::Execute;
+        rules = rules.add_rules(landlock::path_beneath_rules([dir], access))?;
     }
     let status = rules.restrict_self()?;
     Ok(if status.ruleset == RulesetStatus::NotEnforced { 0 } else { 1 })

@@ -7,8 +7,6 @@ pub mod fds;
 pub mod identity;
 pub mod landlock;
 pub mod namespaces;
-pub mod native;
-pub mod native_root;
 pub mod probe;
 pub mod rlimits;
 pub mod root;

@@ -6,6 +6,7 @@ mod child;
 mod connections;
 mod exec;
 mod exit;
+mod handle;
 mod ipc;
 mod primary;
 mod process;
@@ -65,7 +66,7 @@ pub mod bindings {
             "wasi:io": wasmtime_wasi::p2::bindings::io,
             "host:cluster/connections.listener": super::connections::Listener,
             "host:cluster/connections.connection": super::connections::Connection,
-            "host:cluster/child-process.child": super::spawn::Handle,
+            "host:cluster/child-process.child": super::handle::Handle,
             "host:cluster/child-process.execution": super::exec::Execution,
             "host:cluster/messages.pending-reply": super::ipc::PendingReply,
         },

@@ -7,11 +7,12 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::resource::Resource::*;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
-use super::seccomp::Denials;
-use super::walls::{NOBODY, Walls};
-use super::{landlock, namespaces, native_root};
+use super::root;
 use crate::config::ProgramLimits;
 use crate::ipc::child::{Native, Words};
+use crate::sandbox::seccomp::Denials;
+use crate::sandbox::walls::{NOBODY, Walls};
+use crate::sandbox::{landlock, namespaces};
 use crate::sys::{IdMaps, walls as raw};
 
 /// The clone flags of a run.
@@ -54,9 +55,10 @@ pub fn enter(walls: &Walls, program: &Native, words: &Words, denials: &Denials) 
     // After the change of user, which clears it.
     raw::die_with_parent()?;
     if !walls.mount {
-        let readable = native_root::readable(&program.file);
+        let readable = root::readable(&program.file);
         let grant = &program.grant;
-        let found = landlock::restrict_native(&readable, &grant.dirs, grant.network)?;
+        let dirs: Vec<_> = grant.dirs.iter().map(|dir| (&*dir.host, dir.read_only)).collect();
+        let found = landlock::restrict_native(&readable, &dirs, grant.network)?;
         ensure!(found > 0, "nothing would keep it from the file system");
     }
     denials.install().context("filter system calls")
