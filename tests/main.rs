@@ -8,6 +8,7 @@ mod bad_input;
 mod balance;
 mod cache;
 mod check;
+mod children;
 mod cluster;
 mod config_file;
 mod control;

@@ -59,6 +59,11 @@ def rss_kib(pid):
     return int(match.group(1)) if match else 0
 
 
+def peak_kib(pid):
+    match = re.search(r"^VmHWM:\s+(\d+)", read(pid, "status"), re.M)
+    return int(match.group(1)) if match else 0
+
+
 def descriptors(pid):
     try:
         return len(os.listdir(f"/proc/{pid}/fd"))

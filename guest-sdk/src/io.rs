@@ -100,6 +100,14 @@ impl Input {
         self.waiting = Some(task::wait(pollable));
     }
 
+    /// The next bytes, none at the end; waits for them without letting other tasks run.
+    pub(crate) fn blocking_read(&mut self, most: usize) -> Result<Vec<u8>, IoError> {
+        match self.stream.blocking_read(READ.min(most as u64)) {
+            Err(StreamError::Closed) => Ok(Vec::new()),
+            result => Ok(result?),
+        }
+    }
+
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, IoError> {
         poll_fn(|context| self.poll_chunk(context)).await
     }
@@ -131,6 +139,19 @@ impl Output {
             poll_fn(task::poll_turn).await;
         }
         Ok(())
+    }
+
+    /// Hands some bytes to the host, waiting for room without letting other tasks run.
+    pub(crate) fn blocking_write(&mut self, bytes: &[u8]) -> Result<usize, IoError> {
+        loop {
+            let room = usize::try_from(self.stream.check_write()?).unwrap_or(usize::MAX);
+            if room > 0 {
+                let now = &bytes[..bytes.len().min(room)];
+                self.stream.write(now)?;
+                return Ok(now.len());
+            }
+            self.stream.subscribe().block();
+        }
     }
 
     /// Waits until the host has passed on what was written.

@@ -18,6 +18,7 @@
 //! | serve raw connections | `#[host::tcp]`, [`tcp::serve`], [`tcp::Connection`] |
 //! | know and end the process | [`process`] |
 //! | talk to the primary program | [`ipc`], `#[host::message]` |
+//! | start granted programs | [`child::Command`] |
 //! | write a primary program | [`cluster::Cluster`] |
 //! | wait for several things at once | [`task`] |
 //! | keep values between calls of a reused instance | [`Local`] |
@@ -26,6 +27,7 @@
 
 mod bindings;
 mod body;
+pub mod child;
 pub mod cluster;
 mod io;
 pub mod ipc;

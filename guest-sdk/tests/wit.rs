@@ -24,10 +24,13 @@ fn the_package_has_its_worlds_and_interfaces() -> Result<()> {
         "loop-plugin",
         "events-plugin",
         "primary-program",
+        "program",
     ] {
         assert!(package.worlds.contains_key(world), "world {world}");
     }
-    for interface in ["types", "messages", "process", "ipc", "connections", "primary"] {
+    for interface in
+        ["types", "messages", "process", "ipc", "connections", "child-process", "primary"]
+    {
         assert!(package.interfaces.contains_key(interface), "interface {interface}");
     }
     for handler in ["connection-handler", "message-handler", "signal-handler", "lifecycle"] {

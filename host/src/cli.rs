@@ -105,6 +105,10 @@ pub struct PluginFlags {
     /// Let the plugin send HTTP requests to this host; without PORT to 80 and 443 only
     #[arg(long = "allow-outbound", value_name = "HOST[:PORT]")]
     pub allow_outbound: Vec<String>,
+    /// Let the plugin start this program: a WebAssembly command, or a native one in a sandbox of its own.
+    /// Keys: args, env, dir, uid, gid, memory, cpu, processes, files, file-size, network
+    #[arg(long = "program", value_name = "NAME=PATH[,KEY=VALUE…]")]
+    pub program: Vec<String>,
 }
 
 #[derive(Args)]
@@ -194,6 +198,12 @@ pub struct LimitFlags {
     /// Instances in one worker; then 503
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub max_instances: u32,
+    /// Programs the plugin may have running
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub max_children: u32,
+    /// What the memory limits of running programs may add up to
+    #[arg(long, value_name = "SIZE", default_value = "16G")]
+    pub max_children_memory: String,
     /// From the first byte of a request to the end of its head
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub header_timeout: String,

@@ -55,6 +55,7 @@ fn print_system_calls() {
     for (title, list) in [
         ("a worker, while it serves", rules::SERVE),
         ("besides, while it loads its artifact", rules::LOAD),
+        ("besides, in a process that forks for WebAssembly programs", rules::FORK),
         ("besides, where --dir is given", rules::FILES),
         ("the compiler", rules::COMPILE),
     ] {
@@ -66,6 +67,10 @@ fn print_system_calls() {
     }
     println!("refused to the resolver, which may do anything else:");
     for (call, why) in rules::NOT_FOR_NAMES {
+        println!("  {call:>4}: {why}");
+    }
+    println!("refused to native programs, which may do anything else:");
+    for (call, why) in rules::NOT_FOR_PROGRAMS {
         println!("  {call:>4}: {why}");
     }
     println!("answered with an error:");

@@ -104,6 +104,11 @@ pub fn for_artifact(artifact: &[u8], limits: &EngineLimits) -> Result<Engine> {
     Ok(Engine::new(&config(flavor))?)
 }
 
+/// For a process that runs one instance, once: made on demand, as nothing is there to be reused.
+pub fn for_program(artifact: &[u8]) -> Result<Engine> {
+    Ok(Engine::new(&config(Flavor::of_artifact(artifact)?))?)
+}
+
 /// Has wasmtime open this process's own page map, which it keeps from then on: behind the walls
 /// nothing can be opened. Where the kernel has none to offer, pools do without.
 pub fn open_page_map() {

@@ -8,6 +8,7 @@ mod control;
 mod doctor;
 mod engine;
 mod ipc;
+mod launcher;
 mod new;
 mod primary;
 mod resolver;
@@ -95,6 +96,8 @@ fn child(role: &str, walls: &str) -> ExitCode {
         "compiler" => Walls::decode(walls).and_then(compiler::run),
         "resolver" => Walls::decode(walls).and_then(resolver::run),
         "worker" => Walls::decode(walls).and_then(worker::run),
+        "zygote" => Walls::decode(walls).and_then(worker::command::run),
+        "launcher" => Walls::decode(walls).and_then(launcher::run),
         "primary-program" => Walls::decode(walls).and_then(worker::program::run),
         _ => return ExitCode::from(2),
     };

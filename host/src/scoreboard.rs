@@ -31,6 +31,10 @@ pub struct Slot {
     pub traps: AtomicU64,
     pub messages_sent: AtomicU64,
     pub messages_received: AtomicU64,
+    /// The process id as the primary sees it, where the process cannot be told at its start.
+    pub pid: AtomicU64,
+    /// Not zero once an instance was refused memory.
+    pub memory_refused: AtomicU64,
     /// The signal this worker is dying of, where its exit code alone would not tell.
     pub died_by: AtomicU64,
 }

@@ -69,3 +69,13 @@ pub fn peak_memory_kib(pid: u32) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
     line.trim().trim_end_matches(" kB").parse().expect("a number of kB")
 }
+
+/// How many descriptors a process has open.
+pub fn open_files(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// Everybody whose title begins like this.
+pub fn with_title(start: &str) -> Vec<u32> {
+    all().map(|(pid, ..)| pid).filter(|pid| title(*pid).starts_with(start)).collect()
+}

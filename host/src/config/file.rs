@@ -134,6 +134,9 @@ fn arguments(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>> {
         DeValue::Array(all) if several => {
             all.iter().map(|value| Ok(flag(scalar(name, value)?))).collect()
         }
+        DeValue::Table(all) if name == "program" => {
+            all.iter().map(|(key, value)| Ok(flag(program(key.get_ref(), value)?))).collect()
+        }
         DeValue::Table(all) if several => {
             let pair = |(key, value): (&Spanned<_>, &Spanned<_>)| {
                 Ok(flag(format!("{}={}", key.get_ref(), scalar(name, value)?)))
@@ -143,6 +146,28 @@ fn arguments(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>> {
         DeValue::Array(_) | DeValue::Table(_) => bail!("`{name}`: give one value"),
         _ => Ok(vec![flag(scalar(name, value)?)]),
     }
+}
+
+/// `[program.NAME]`; a path alone may stand for the table.
+fn program(name: &str, value: &Spanned<DeValue<'_>>) -> Result<String> {
+    let Some(table) = value.get_ref().as_table() else {
+        return super::program::flag(name, &[("path".to_owned(), scalar(name, value)?)]);
+    };
+    let mut values = Vec::new();
+    for (key, value) in table {
+        let key = key.get_ref();
+        let texts: Result<Vec<String>> = match value.get_ref() {
+            DeValue::Array(all) => all.iter().map(|value| scalar(key, value)).collect(),
+            DeValue::Table(all) => all
+                .iter()
+                .map(|(name, value)| Ok(format!("{}={}", name.get_ref(), scalar(key, value)?)))
+                .collect(),
+            _ => scalar(key, value).map(|text| vec![text]),
+        };
+        let texts = texts.with_context(|| format!("program {name}"))?;
+        values.extend(texts.into_iter().map(|text| (key.to_string(), text)));
+    }
+    super::program::flag(name, &values)
 }
 
 fn scalar(name: &str, value: &Spanned<DeValue<'_>>) -> Result<String> {
@@ -178,7 +203,12 @@ mod tests {
             args = ['one', '--two']
             [pool.web]
             plugin = 'web.wasm'
-            watch = false";
+            watch = false
+            [pool.web.program.sh]
+            path = '/bin/sh'
+            args = ['-c', 'echo a,b']
+            env = { K = 1 }
+            network = true";
         let file = File::parse(text, "host.toml").unwrap();
         assert_eq!(file.host["metrics"], ["--metrics=127.0.0.1:9100"]);
         assert_eq!(file.host["no-cache"], ["--no-cache"]);
@@ -189,6 +219,8 @@ mod tests {
         assert_eq!(api["env"], ["--env=A=b=c", "--env=N=1000"]);
         assert_eq!(api["args"], ["one", "--two"]);
         assert!(file.pools[1].1["watch"].is_empty());
+        let program = r"--program=sh=/bin/sh,args=-c,args=echo a\,b,env=K=1,network=true";
+        assert_eq!(file.pools[1].1["program"], [program]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod changes;
 mod file;
 mod listen;
+mod program;
 mod source;
 mod units;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
 
 use crate::cli;
 use crate::primary::balance::Policy;
@@ -18,6 +20,7 @@ use crate::resolver::policy::Grant;
 use crate::worker::settings::{Limits, Protocol};
 
 pub use listen::ListenSpec;
+pub use program::{ChildLimits, ProgramGrant, ProgramLimits};
 pub use source::Source;
 
 /// Workers one pool may have.
@@ -65,6 +68,9 @@ pub struct PoolConfig {
     /// Reload when the plugin file changes.
     pub watch: bool,
     pub allow_outbound: Vec<Grant>,
+    /// What plugins may start.
+    pub programs: Vec<ProgramGrant>,
+    pub children: ChildLimits,
     pub listen: Vec<ListenSpec>,
     pub listen_per_worker: Option<u16>,
     pub backlog: i32,
@@ -94,7 +100,7 @@ pub enum ReloadMode {
     Parallel,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirGrant {
     pub host: PathBuf,
     pub guest: String,
@@ -144,6 +150,8 @@ impl PoolConfig {
                 .iter()
                 .map(|text| text.parse())
                 .collect::<Result<_>>()?,
+            programs: program::all(&flags.plugin.program)?,
+            children: ChildLimits::new(&flags.limits)?,
             listen: listen::all(&flags.listen.listen)?,
             listen_per_worker: flags.listen.listen_per_worker,
             backlog: flags.listen.backlog,

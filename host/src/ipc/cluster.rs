@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::child;
 use super::message::{Ends, SocketName};
 use crate::worker::settings::Settings;
 
@@ -29,6 +30,8 @@ pub enum ToProgram {
     /// The settings have been changed.
     Changed(Box<Cluster>),
     Signal(i32),
+    /// What has become of child processes. Descriptors: see there.
+    Child(child::News),
     /// A connection to hand out. One descriptor.
     Connection(Ends),
     Answer {
@@ -50,6 +53,8 @@ pub enum FromProgram {
         ticket: u64,
         question: Question,
     },
+    /// A child process to start or signal.
+    Child(child::Order),
     /// So many connections have left the queue.
     Accepted(u32),
     /// A connection for a worker. One descriptor.

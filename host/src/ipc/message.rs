@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::child;
 use crate::config::ListenSpec;
 use crate::primary::Address;
 use crate::resolver::policy::Grant;
@@ -44,6 +45,8 @@ pub enum ToWorker {
     Listener { local: Option<SocketAddr> },
     /// Where outgoing connections come from, from now on. One descriptor.
     Resolver,
+    /// What has become of child processes. Descriptors: see there.
+    Child(child::News),
     /// For `signal-handler`; has no other effect.
     Signal(i32),
     /// Finish what is in flight, take nothing new, then exit.
@@ -66,6 +69,8 @@ pub enum FromWorker {
     Leaving {
         disconnected: bool,
     },
+    /// A child process to start or signal.
+    Child(child::Order),
     /// An idle connection for another worker. One descriptor.
     HandBack {
         ends: Ends,

@@ -230,6 +230,8 @@ impl Fleet {
                 pool.reload(Default::default());
             }
             Event::FileChanged => {}
+            Event::Child(id, what) => pool.child_event(id, what),
+            Event::ChildrenOverdue => pool.children_overdue(),
             Event::Program(frame, fds) => pool.program_says(frame, fds),
             Event::ProgramExited(end) => pool.program_exited(end),
             Event::ProgramOverdue => pool.kill_program(),

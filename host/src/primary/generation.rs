@@ -2,10 +2,12 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 
-use super::compile::Artifact;
+use super::compile::{Artifact, Compiler};
+use super::programs::Programs;
 use crate::config::{DirGrant, PoolConfig};
 use crate::sandbox::{dirs, probe};
 use crate::worker::settings::{Dir, LogFormat, Settings};
@@ -16,17 +18,31 @@ pub struct Generation {
     /// The plugin's file name, for titles and logs.
     pub name: String,
     pub dirs: Vec<OwnedFd>,
+    /// What its plugin may start.
+    pub programs: Rc<Programs>,
     config: PoolConfig,
 }
 
 impl Generation {
-    pub fn new(number: u64, config: PoolConfig, artifact: Artifact) -> Result<Generation> {
+    /// Compiles what is not in the cache, and loads the programs.
+    pub async fn load(compiler: &Compiler, number: u64, config: PoolConfig) -> Result<Generation> {
+        let artifact = compiler.artifact(&config.plugin).await?;
+        let programs = Programs::load(&config, compiler).await?;
+        Generation::new(number, config, artifact, programs)
+    }
+
+    fn new(
+        number: u64,
+        config: PoolConfig,
+        artifact: Artifact,
+        programs: Rc<Programs>,
+    ) -> Result<Generation> {
         let name = config.plugin.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let walls = probe::decided()?;
         let open =
             |dir: &DirGrant| open_dir(&dir.host).map(|fd| dirs::lend(fd, dir.read_only, walls));
         let dirs = config.dirs.iter().map(open).collect::<Result<_>>()?;
-        Ok(Generation { number, artifact, name, dirs, config })
+        Ok(Generation { number, artifact, name, dirs, programs, config })
     }
 
     pub fn config(&self) -> &PoolConfig {
@@ -35,7 +51,8 @@ impl Generation {
 
     /// The same plugin again under a new number: how a rollback looks from outside.
     pub fn again(&self, number: u64) -> Result<Generation> {
-        Generation::new(number, self.config.clone(), self.artifact.try_clone()?)
+        let (artifact, programs) = (self.artifact.try_clone()?, self.programs.clone());
+        Generation::new(number, self.config.clone(), artifact, programs)
     }
 
     pub fn settings(&self, worker_id: u32, access_log: Option<LogFormat>) -> Settings {
@@ -52,12 +69,13 @@ impl Generation {
             limits: config.limits.clone(),
             access_log,
             allow_outbound: !config.allow_outbound.is_empty(),
+            programs: self.programs.names(),
             process: Default::default(),
         }
     }
 }
 
-fn open_dir(path: &Path) -> Result<OwnedFd> {
+pub fn open_dir(path: &Path) -> Result<OwnedFd> {
     use nix::fcntl::OFlag;
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
     nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty())

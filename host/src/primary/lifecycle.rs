@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
 use super::child::End;
+use super::children::Owner;
 use super::compile::one_line;
 use super::listen::{self, Accepted};
 use super::news::What;
@@ -35,6 +36,7 @@ impl Pool {
                 self.update_gate();
             }
             FromWorker::Leaving { disconnected } => self.leaving(id, disconnected),
+            FromWorker::Child(order) => self.child_order(Owner::Worker(id), order),
             FromWorker::HandBack { ends, read } => {
                 for fd in fds {
                     let (ends, read) = (ends.clone(), read.clone());
@@ -170,6 +172,7 @@ impl Pool {
     }
 
     pub fn drain_over(&mut self, id: WorkerId) {
+        self.kill_children_of(Owner::Worker(id));
         if let Some(worker) = self.workers.get(&id) {
             self.log(&format!("killing worker {id}: its drain time is over"));
             worker.kill(Signal::SIGKILL);
@@ -200,6 +203,7 @@ impl Pool {
 
     pub fn exited(&mut self, id: WorkerId, end: End) -> Result<()> {
         let Some(mut worker) = self.workers.remove(&id) else { return Ok(()) };
+        self.leave_children(&worker, end);
         self.links.news.tell(What::exit(id, end));
         self.tell_exit(&worker, end);
         self.tally.ended.add(&status::counters(&worker.scoreboard));

@@ -8,6 +8,7 @@ mod backoff;
 mod bound;
 mod cache;
 mod child;
+mod children;
 mod compile;
 mod control;
 mod dispatch;
@@ -24,8 +25,10 @@ pub mod once;
 mod opened;
 mod outbound;
 mod output;
+mod plumbing;
 mod pool;
 mod program;
+mod programs;
 mod queues;
 mod recycle;
 mod refusal;
@@ -34,6 +37,7 @@ mod reread;
 mod scale;
 mod service;
 mod signals;
+mod starter;
 mod status;
 mod steering;
 mod stop;
@@ -107,6 +111,8 @@ pub enum Event {
     Healthy(WorkerId, Result<()>),
     Inspect,
     FileChanged,
+    Child(u64, children::What),
+    ChildrenOverdue,
     Program(FromProgram, Vec<OwnedFd>),
     ProgramExited(End),
     ProgramOverdue,
@@ -198,8 +204,7 @@ async fn assemble(
     for (pool, bound) in config.pools.iter().cloned().zip(opened.bound) {
         let links = shared.of(PoolId(pools.len()), &pool.name);
         let number = estate.map_or(0, |estate| estate.generation(&pool.name)) + 1;
-        let artifact = compiler.artifact(&pool.plugin).await?;
-        let first = Generation::new(number, pool, artifact)?;
+        let first = Generation::load(&compiler, number, pool).await?;
         let mut pool = Pool::new(first, bound, access_log.clone(), links);
         if let Some(path) = pool.config.primary.clone() {
             pool.program = Some(start_program(&pool, &path).await?);

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::access_log::AccessLog;
 use super::backoff::Backoff;
 use super::bound::Bound;
+use super::children::Children;
 use super::compile::Compiler;
 use super::generation::Generation;
 use super::listen::{Accepted, Acceptor, Listener};
@@ -111,6 +112,7 @@ pub struct Pool {
     /// The listeners are shut until there is a worker again.
     pub refuses: bool,
     pub program: Option<Program>,
+    pub children: Children,
     /// Why the host ends with an error.
     pub failure: Option<String>,
     access_log: Option<Rc<AccessLog>>,
@@ -151,6 +153,7 @@ impl Pool {
             watcher: None,
             refuses: false,
             program: None,
+            children: Children::default(),
             failure: None,
             access_log,
         }

@@ -92,10 +92,7 @@ impl Pool {
         let number = self.begin(request);
         let (compiler, events) = (self.links.compiler.clone(), self.links.events.clone());
         tokio::task::spawn_local(async move {
-            let generation = compiler
-                .artifact(&config.plugin)
-                .await
-                .and_then(|artifact| Generation::new(number, config, artifact));
+            let generation = Generation::load(&compiler, number, config).await;
             let _ = events.send(Event::Compiled(number, generation));
         });
     }
@@ -324,10 +321,7 @@ impl Pool {
         let (compiler, events) = (self.links.compiler.clone(), self.links.events.clone());
         let config = self.current.config().clone();
         tokio::task::spawn_local(async move {
-            let generation = compiler
-                .artifact(&config.plugin)
-                .await
-                .and_then(|artifact| Generation::new(number, config, artifact));
+            let generation = Generation::load(&compiler, number, config).await;
             let _ = events.send(Event::Recompiled(generation));
         });
     }

@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::balance::Policy;
 use super::child::End;
+use super::children::Owner;
 use super::listen::{Accepted, Address};
 use super::pool::{Phase, Pool, Seat};
 use super::program::{self, EPILOGUE, MAX_OFFERED, Program, Start};
@@ -157,6 +158,7 @@ impl Pool {
                 let answer = self.answer(question).unwrap_or_else(Answer::No);
                 self.tell(ToProgram::Answer { ticket, answer }, vec![]);
             }
+            FromProgram::Child(order) => self.child_order(Owner::Program, order),
             FromProgram::Accepted(count) => {
                 if let Some(program) = &mut self.program {
                     program.offered = program.offered.saturating_sub(count);
@@ -323,6 +325,7 @@ impl Pool {
 
     pub fn program_exited(&mut self, end: End) {
         let Some(Program { name, .. }) = self.program.take() else { return };
+        self.kill_children_of(Owner::Program);
         if self.phase != Phase::Stopping {
             if self.config.exit_with_primary {
                 self.log(&format!("primary program {name} {end}; stopping"));

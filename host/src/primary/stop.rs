@@ -40,6 +40,7 @@ impl Pool {
     fn drain_all(&mut self, hand_back: bool) {
         let all: Vec<WorkerId> = self.workers.keys().copied().collect();
         all.into_iter().for_each(|id| self.drain(id, hand_back));
+        self.limit_children();
         self.tell(ToProgram::Draining, vec![]);
         self.close_program();
     }
@@ -76,6 +77,7 @@ impl Pool {
             self.log(&format!("killing worker {}: {why}", worker.id));
             worker.kill(Signal::SIGKILL);
         }
+        self.kill_children();
         if let Some(program) = &self.program {
             program.kill();
         }
@@ -85,6 +87,7 @@ impl Pool {
         self.phase == Phase::Stopping
             && self.workers.is_empty()
             && self.program.is_none()
+            && self.children.is_empty()
             && self.is_handed_over()
     }
 }

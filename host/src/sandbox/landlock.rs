@@ -3,6 +3,8 @@
 //! operator granted. It needs no privilege, so it holds where namespaces cannot be had. Applied
 //! while the process has one thread: it binds that thread and its children only.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Result;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, PathBeneath,
@@ -58,6 +60,29 @@ pub fn restrict_resolver() -> Result<()> {
         .restrict_self()?;
     Ok(())
 }
+
+/// For a native program where no mounts can be made: read and run what is there for everybody, and
+/// no path beyond what was granted.
+pub fn restrict_native(read: &[PathBuf], dirs: &[(&Path, bool)], network: bool) -> Result<u8> {
+    let look = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
+    let rules = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(TESTED))?;
+    let rules = if network { rules } else { rules.handle_access(AccessNet::from_all(TESTED))? };
+    let mut rules = rules
+        .scope(Scope::from_all(TESTED))?
+        .create()?
+        .add_rules(landlock::path_beneath_rules(read, look))?
+        .add_rules(landlock::path_beneath_rules(DEVICES, look | AccessFs::WriteFile))?;
+    for (dir, read_only) in dirs {
+        let access = allowed(*read_only) | AccessFs::Execute;
+        rules = rules.add_rules(landlock::path_beneath_rules([dir], access))?;
+    }
+    let status = rules.restrict_self()?;
+    Ok(if status.ruleset == RulesetStatus::NotEnforced { 0 } else { 1 })
+}
+
+const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
 /// Never: execution, devices, sockets and pipes with names, ioctls.
 fn allowed(read_only: bool) -> landlock::BitFlags<AccessFs> {

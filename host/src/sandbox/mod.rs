@@ -26,9 +26,11 @@ use crate::sys;
 /// Which child this is; the difference is in system calls and limits only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Loads an artifact and serves strangers with it. The primary program and Wasm programs are
-    /// workers in this respect: machine code from an artifact, channels to the primary, no more.
+    /// Loads an artifact and serves strangers with it. The primary program is a worker in this
+    /// respect: machine code from an artifact, channels to the primary, no more.
     Worker,
+    /// Loads an artifact, runs none of it, and forks: its children seal themselves as workers do.
+    Zygote,
     /// Turns bytes into an artifact; runs none of it.
     Compiler,
 }
@@ -73,7 +75,7 @@ pub fn enter(role: Role, walls: Walls, grants: &[Grant<'_>]) -> Result<Entered> 
     );
     rlimits::before_load(role)?;
     // Opening by path needs a directory that Landlock guards.
-    let by_path = landlock > 0 && role == Role::Worker;
+    let by_path = landlock > 0 && role != Role::Compiler;
     if by_path {
         nix::unistd::fchdir(&own_descriptors).context("enter own descriptors")?;
     }

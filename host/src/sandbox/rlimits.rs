@@ -23,7 +23,7 @@ pub fn before_load(role: Role) -> Result<()> {
     limit(RLIMIT_CORE, 0)?;
     limit(RLIMIT_MEMLOCK, 0)?;
     match role {
-        Role::Worker => limit(RLIMIT_NOFILE, WORKER_DESCRIPTORS),
+        Role::Worker | Role::Zygote => limit(RLIMIT_NOFILE, WORKER_DESCRIPTORS),
         Role::Compiler => {
             limit(RLIMIT_NOFILE, COMPILER_DESCRIPTORS)?;
             limit(RLIMIT_NPROC, 0)?;

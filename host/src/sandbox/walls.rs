@@ -30,7 +30,8 @@ impl Walls {
     /// The resolver looks up names and connects: that is what it is for.
     pub fn for_child(self, role: &str) -> Walls {
         match role {
-            "resolver" => Walls { user: false, mount: false, others: false, ..self },
+            // It makes namespaces for others, and has to be who the primary is.
+            "launcher" | "resolver" => Walls { user: false, mount: false, others: false, ..self },
             _ => self,
         }
     }

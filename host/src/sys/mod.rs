@@ -3,6 +3,7 @@
 //! the one call that loads an artifact.
 
 pub mod alloc;
+mod fork;
 pub mod mounts;
 mod spawn;
 pub mod walls;
@@ -21,6 +22,7 @@ use nix::sys::socket::{
     sendmsg, socketpair,
 };
 
+pub use fork::{Forked, clone_into, fork, pid_of};
 pub use spawn::{Child, IdMaps, Spawn, spawn, user_namespace};
 
 pub const PAGE: usize = 4096;
@@ -290,6 +292,23 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<std::net::Soc
         Ok((fd, address)) => Ok((fd, address.as_socket())),
         Err(error) => Err(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))),
     }
+}
+
+/// The end of this process, without any of the tidying that ends one in order.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: takes a number and does not come back.
+    unsafe { libc::_exit(code) }
+}
+
+/// Reads into the room a buffer has, without clearing it first.
+pub fn read_into(fd: BorrowedFd<'_>, buffer: &mut bytes::BytesMut) -> Result<usize, Errno> {
+    let room = buffer.spare_capacity_mut();
+    // SAFETY: the kernel writes into this room only, which is ours and as large as stated.
+    let read = unsafe { libc::read(fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len()) };
+    let length = Errno::result(read)? as usize;
+    // SAFETY: the kernel has just initialized so many bytes of it.
+    unsafe { buffer.set_len(buffer.len() + length) };
+    Ok(length)
 }
 
 /// The machine's monotonic clock, which all processes agree on.

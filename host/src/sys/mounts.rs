@@ -1,5 +1,6 @@
 //! Mounts without a place in the file system, for which no library has calls.
 
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
@@ -42,4 +43,27 @@ pub fn mapped_copy(dir: &OwnedFd, ids: &OwnedFd, read_only: bool) -> Result<Owne
     };
     Errno::result(set).context("map ids of mount")?;
     Ok(tree)
+}
+
+/// Everything mounted here and below becomes read-only, without devices and set-id programs.
+pub fn restrict_recursively(path: &CStr) -> Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: a C string, and the structure with its true size.
+    let set = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::AT_RECURSIVE,
+            &attributes,
+            size_of_val(&attributes),
+        )
+    };
+    Errno::result(set).context("make mounts read-only")?;
+    Ok(())
 }

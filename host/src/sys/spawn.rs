@@ -48,7 +48,7 @@ pub struct IdMaps {
 }
 
 impl IdMaps {
-    fn write(&self, child: libc::pid_t) -> Result<()> {
+    pub(super) fn write(&self, child: libc::pid_t) -> Result<()> {
         let write = |name: &str, text: &str| {
             std::fs::write(format!("/proc/{child}/{name}"), text)
                 .with_context(|| format!("write {name}"))
@@ -136,7 +136,7 @@ pub fn user_namespace(ids: &IdMaps) -> Result<OwnedFd> {
     Ok(namespace?.into())
 }
 
-fn clone_args(namespaces: u64, pidfd: &mut RawFd) -> libc::clone_args {
+pub(super) fn clone_args(namespaces: u64, pidfd: &mut RawFd) -> libc::clone_args {
     // SAFETY: all-zero is the documented default of every field.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = libc::CLONE_PIDFD as u64 | namespaces;

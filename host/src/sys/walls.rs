@@ -1,5 +1,6 @@
 //! The raw system calls of the sandbox that no library wraps.
 
+use std::ffi::CString;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 use anyhow::{Context, Result};
@@ -127,6 +128,41 @@ pub fn limit(resource: nix::sys::resource::Resource, most: u64) -> Result<()> {
     let (_, hard) = getrlimit(resource).with_context(|| format!("read {resource:?}"))?;
     let most = most.min(hard);
     setrlimit(resource, most, most).with_context(|| format!("set {resource:?}"))
+}
+
+/// SIGXCPU after so many seconds of processor time, SIGKILL a little later; 0 is no limit.
+pub fn limit_processor_time(seconds: u64) -> Result<()> {
+    use nix::sys::resource::{Resource::RLIMIT_CPU, getrlimit, setrlimit};
+    if seconds == 0 {
+        return Ok(());
+    }
+    let (_, hard) = getrlimit(RLIMIT_CPU).context("read RLIMIT_CPU")?;
+    setrlimit(RLIMIT_CPU, seconds.min(hard), (seconds + 2).min(hard)).context("set RLIMIT_CPU")
+}
+
+/// This process is killed when the thread that made it ends.
+pub fn die_with_parent() -> Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0).context("set parent-death signal")?;
+    Ok(())
+}
+
+/// As a program expects to find signals: Rust ignores SIGPIPE, and what is ignored stays so over
+/// exec.
+pub fn default_signals() -> Result<()> {
+    use nix::sys::signal::signal;
+    for number in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
+        // SAFETY: the default action runs no code of ours.
+        unsafe { signal(number, SigHandler::SigDfl) }.context("reset signal")?;
+    }
+    SigSet::empty().thread_set_mask().context("unblock signals")
+}
+
+/// Replaces this process; comes back only with the reason why not.
+pub fn exec(path: &CString, args: &[CString], env: &[CString]) -> Errno {
+    match nix::unistd::execve(path, args, env) {
+        Err(errno) => errno,
+        Ok(never) => match never {},
+    }
 }
 
 /// Whether the peer of this socket has gone.

@@ -17,6 +17,7 @@ use super::context::{Drain, Worker};
 use super::imports::{self, Wish};
 use super::plugin::Handler;
 use super::{LAST_WORDS, ToPrimary, http, tcp};
+use crate::ipc::child::Order;
 use crate::ipc::message::{ConnectionId, Ends, FromWorker, ToWorker};
 use crate::sys;
 
@@ -33,6 +34,9 @@ pub async fn follow(
     let took = Took::start(channel.clone());
     let pump = channel.clone();
     tokio::task::spawn_local(async move { pump.pump(|| {}).await });
+    if let Some(orders) = worker.shared.children.take_orders() {
+        tokio::task::spawn_local(carry(orders, channel.clone()));
+    }
     let mut end = Ending::new(&channel, &worker);
     let mut acceptors = Vec::new();
     loop {
@@ -62,6 +66,7 @@ pub async fn follow(
                 acceptors.push(tokio::task::spawn_local(accept(fd, local, worker.clone())));
             }
             ToWorker::Resolver => line.connect(fds.pop().context("no descriptor came along")?)?,
+            ToWorker::Child(news) => worker.shared.children.hear(news, fds)?,
             ToWorker::Signal(number) => {
                 if let Some(signal) = imports::signal(number) {
                     worker.resident.signal(signal);
@@ -83,6 +88,15 @@ pub async fn follow(
     }
     tokio::time::timeout(LAST_WORDS, channel.flush()).await.unwrap_or(Ok(()))?;
     Ok(end.code.unwrap_or(0))
+}
+
+/// Orders for child processes.
+async fn carry(mut orders: UnboundedReceiver<Order>, channel: Rc<ToPrimary>) {
+    while let Some(order) = orders.recv().await {
+        if channel.post(&FromWorker::Child(order), vec![]).is_err() {
+            return;
+        }
+    }
 }
 
 /// How the worker ends, whoever began it.

@@ -3,6 +3,8 @@
 
 mod access_log;
 mod body;
+pub mod command;
+mod command_run;
 mod conn;
 mod connector;
 mod context;
@@ -16,6 +18,7 @@ mod http02;
 mod imports;
 mod main_loop;
 mod outbound;
+mod pipe;
 mod plugin;
 pub mod program;
 mod resident;

@@ -71,6 +71,21 @@ fn export(component: &Component, interface: &str, name: &str) -> Option<Componen
     component.get_export_index(Some(&interface), name)
 }
 
+/// A program's way in, ready to be instantiated.
+pub enum Command {
+    V02(CommandPre<State>),
+    V03(wasmtime_wasi::p3::bindings::CommandPre<State>),
+}
+
+impl Command {
+    pub fn pre(&self) -> &InstancePre<State> {
+        match self {
+            Command::V02(pre) => pre.instance_pre(),
+            Command::V03(pre) => pre.instance_pre(),
+        }
+    }
+}
+
 /// Where the machine code is.
 pub enum Artifact<'a> {
     Bytes(&'a [u8]),
@@ -130,6 +145,21 @@ impl Plugin {
         let plugin = Plugin { engine, handler, main, pre, exports, template };
         plugin.try_out("the primary program").await?;
         Ok(plugin)
+    }
+
+    /// A program: loaded and linked, but none of it runs yet.
+    pub fn load_command(engine: &Engine, artifact: Artifact<'_>) -> Result<Command> {
+        let component = deserialize(engine, artifact).context(BadArtifact)?;
+        let linker = linker(engine, &component, &imports::add_to_linker)?;
+        let pre = link(&component, &linker, "the program")?;
+        if has_export(&component, "wasi:cli/run@0.3") {
+            return Ok(Command::V03(wasmtime_wasi::p3::bindings::CommandPre::new(pre)?));
+        }
+        if is_command(&component) {
+            return Ok(Command::V02(CommandPre::new(pre)?));
+        }
+        let found = exported(&component);
+        bail!("the program exports {found}; expected wasi:cli/run@0.2 or @0.3 (a command)")
     }
 
     async fn try_out(&self, what: &str) -> Result<()> {

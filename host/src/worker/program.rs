@@ -107,6 +107,7 @@ impl Running {
     async fn follow(mut self, channel: Rc<ToPrimary>) -> Result<u8> {
         let pump = channel.clone();
         tokio::task::spawn_local(async move { pump.pump(|| {}).await });
+        let mut children = self.shared.children.take_orders().context("orders for children")?;
         let guest = Guest {
             plugin: self.plugin.clone(),
             epoch: self.epoch.clone(),
@@ -124,6 +125,9 @@ impl Running {
                     // Without the primary nothing here has a purpose.
                     None => return Ok(0),
                 },
+                Some(order) = children.recv() => {
+                    channel.post(&FromProgram::Child(order), vec![])?;
+                }
                 Some((order, fds)) = self.orders.recv() => channel.post(&order, fds)?,
                 Some(wish) = self.wishes.recv() => match wish {
                     Wish::Exit(code) => break code,
@@ -169,6 +173,7 @@ impl Running {
             }
             ToProgram::Exited { worker, status, told } => program.exited(worker, status, told),
             ToProgram::Changed(cluster) => program.happened(Event::Setup(cluster)),
+            ToProgram::Child(news) => self.shared.children.hear(news, fds)?,
             ToProgram::Signal(number) => program.happened(Event::Signal(number)),
             ToProgram::Connection(mut ends) => {
                 let fd = fds.pop().context("no connection came along")?;

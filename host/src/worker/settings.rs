@@ -22,6 +22,8 @@ pub struct Settings {
     pub limits: Limits,
     pub access_log: Option<LogFormat>,
     pub allow_outbound: bool,
+    /// Names of the programs it may start.
+    pub programs: Vec<String>,
     pub process: Process,
 }
 
@@ -121,6 +123,7 @@ impl Default for Settings {
             limits: Limits::default(),
             access_log: None,
             allow_outbound: false,
+            programs: Vec::new(),
             process: Process::default(),
         }
     }

@@ -7,13 +7,14 @@ use anyhow::{Context as _, Result};
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_io::IoView;
 
 use super::imports::Shared;
 use super::outbound::{Hooks, Outbound};
+use super::pipe;
 use super::settings::Dir;
 use super::stdio::{GuestOutput, Output};
 use crate::scoreboard::Scoreboard;
@@ -42,6 +43,15 @@ pub struct Template {
     stderr: Output,
     max_memory: u64,
     shared: Arc<Shared>,
+    /// Of a program, in place of `stdout` and `stderr`.
+    stdio: Option<Stdio>,
+}
+
+/// What a program's standard streams are connected to; the others lead nowhere.
+pub struct Stdio {
+    pub stdin: Option<pipe::Input>,
+    pub stdout: Option<pipe::Output>,
+    pub stderr: Option<pipe::Output>,
 }
 
 /// Granted directories, opened while the worker could still open anything.
@@ -90,7 +100,20 @@ impl Template {
             stderr,
             max_memory: settings.limits.max_memory_size,
             shared,
+            stdio: None,
         }
+    }
+
+    /// For a program, whose streams are its own.
+    pub fn for_program(
+        shared: Arc<Shared>,
+        dirs: Preopens,
+        stdio: Stdio,
+        null: std::os::fd::OwnedFd,
+    ) -> Result<Template> {
+        let nowhere = Output::new(null, std::time::Duration::ZERO).context("open null device")?;
+        let template = Template::new(shared, dirs, None, (nowhere.clone(), nowhere));
+        Ok(Template { stdio: Some(stdio), ..template })
     }
 
     pub async fn flush_output(&self, limit: std::time::Duration) {
@@ -114,11 +137,30 @@ impl Template {
         let mut wasi = WasiCtx::builder();
         wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
         wasi.envs(&self.env).args(&self.args);
-        wasi.stdout(GuestOutput::new(self.stdout.clone()));
-        wasi.stderr(GuestOutput::new(self.stderr.clone()));
+        match &self.stdio {
+            None => {
+                wasi.stdout(GuestOutput::new(self.stdout.clone()));
+                wasi.stderr(GuestOutput::new(self.stderr.clone()));
+            }
+            Some(stdio) => stdio.connect(&mut wasi),
+        }
         let mut wasi = wasi.build();
         *wasi.filesystem() = self.dirs.clone();
         wasi
+    }
+}
+
+impl Stdio {
+    fn connect(&self, wasi: &mut WasiCtxBuilder) {
+        if let Some(stdin) = &self.stdin {
+            wasi.stdin(stdin.clone());
+        }
+        if let Some(stdout) = &self.stdout {
+            wasi.stdout(stdout.clone());
+        }
+        if let Some(stderr) = &self.stderr {
+            wasi.stderr(stderr.clone());
+        }
     }
 }
 

@@ -38,6 +38,8 @@ pub fn install_first(role: Role, files: Files) -> Result<()> {
     let lists: &[&[Rule]] = match (role, files) {
         (Role::Worker, Files::None) => &[rules::SERVE, rules::LOAD],
         (Role::Worker, _) => &[rules::SERVE, rules::LOAD, rules::FILES],
+        (Role::Zygote, Files::None) => &[rules::SERVE, rules::LOAD, rules::FORK],
+        (Role::Zygote, _) => &[rules::SERVE, rules::LOAD, rules::FILES, rules::FORK],
         (Role::Compiler, _) => &[rules::COMPILE],
     };
     for (error, calls) in rules::REFUSED {
@@ -49,6 +51,35 @@ pub fn install_first(role: Role, files: Files) -> Result<()> {
 /// For the resolver, whose C library may do much: takes away what it has no business with.
 pub fn install_denials() -> Result<()> {
     apply(&refusing(libc::EPERM, rules::NOT_FOR_NAMES)?).context("refuse system calls")
+}
+
+/// For native programs: made once, as every run needs the same.
+pub struct Denials(BpfProgram, BpfProgram);
+
+impl Denials {
+    pub fn for_native() -> Result<Denials> {
+        let mut calls: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+        for (call, _) in rules::NOT_FOR_PROGRAMS {
+            calls.insert(*call, vec![]);
+        }
+        let user = SeccompCondition::new(
+            0,
+            SeccompCmpArgLen::Qword,
+            SeccompCmpOp::MaskedEq(libc::CLONE_NEWUSER as u64),
+            libc::CLONE_NEWUSER as u64,
+        )?;
+        calls.insert(libc::SYS_clone, vec![SeccompRule::new(vec![user])?]);
+        let denied = SeccompAction::Errno(libc::EPERM as u32);
+        let denials = program(calls, SeccompAction::Allow, denied)?;
+        // Its flags are in memory, out of a filter's sight: clone is asked next.
+        let clone3 = refusing(libc::ENOSYS, &[(libc::SYS_clone3, "")])?;
+        Ok(Denials(clone3, denials))
+    }
+
+    pub fn install(&self) -> Result<()> {
+        apply(&self.0)?;
+        apply(&self.1)
+    }
 }
 
 /// Binds the threads that run by now as well.

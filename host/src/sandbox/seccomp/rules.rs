@@ -206,6 +206,19 @@ pub const LOAD: &[Rule] = &[
     any(SYS_seccomp, "the second stage"),
 ];
 
+/// Besides those, in a process that forks once for each run of a program; the forks lose it.
+pub const FORK: &[Rule] = &[
+    only(
+        SYS_clone,
+        &[&[Is(0, (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD) as u64)]],
+        "a fork, and nothing else that clone can do",
+    ),
+    any(SYS_pidfd_open, "a child to wait for and to hand to the primary"),
+    any(SYS_waitid, "how it ended"),
+    only(SYS_tgkill, &[&[Is(2, SIGABRT as u64)]], "a fork's own number is not known yet"),
+    only(SYS_prctl, &[&[Is(0, PR_SET_PDEATHSIG as u64)]], "the child dies with it"),
+];
+
 /// Besides those, where directories are granted: wasi:filesystem. Landlock confines every path.
 pub const FILES: &[Rule] = &[
     any(SYS_openat, "open beneath a granted directory"),
@@ -307,6 +320,44 @@ pub const REFUSED: &[(i32, &[(i64, &str)])] = &[
         &[(SYS_clone3, "its flags are in memory, out of a filter's sight: clone is asked next")],
     ),
     (EACCES, &[(SYS_socket, "wasi:sockets, which plugins may import and call")]),
+];
+
+/// A native program may not; anything else it may, inside its namespaces.
+pub const NOT_FOR_PROGRAMS: &[(i64, &str)] = &[
+    (SYS_ptrace, "looks into no process"),
+    (SYS_process_vm_readv, "looks into no process"),
+    (SYS_process_vm_writev, "looks into no process"),
+    (SYS_mount, "mounts nothing"),
+    (SYS_umount2, "mounts nothing"),
+    (SYS_move_mount, "mounts nothing"),
+    (SYS_open_tree, "mounts nothing"),
+    (SYS_fsopen, "mounts nothing"),
+    (SYS_fsmount, "mounts nothing"),
+    (SYS_fsconfig, "mounts nothing"),
+    (SYS_mount_setattr, "mounts nothing"),
+    (SYS_pivot_root, "keeps its root"),
+    (SYS_chroot, "keeps its root"),
+    (SYS_unshare, "makes no namespace"),
+    (SYS_setns, "enters no namespace"),
+    (SYS_open_by_handle_at, "opens by path only"),
+    (SYS_bpf, "a part of the kernel with a history"),
+    (SYS_perf_event_open, "the same"),
+    (SYS_userfaultfd, "the same"),
+    (SYS_io_uring_setup, "the same, and a way around filters"),
+    (SYS_keyctl, "the same"),
+    (SYS_add_key, "the same"),
+    (SYS_request_key, "the same"),
+    (SYS_init_module, "leaves the kernel as it is"),
+    (SYS_finit_module, "leaves the kernel as it is"),
+    (SYS_delete_module, "leaves the kernel as it is"),
+    (SYS_kexec_load, "leaves the kernel as it is"),
+    (SYS_reboot, "leaves the machine as it is"),
+    (SYS_swapon, "leaves the machine as it is"),
+    (SYS_swapoff, "leaves the machine as it is"),
+    (SYS_settimeofday, "leaves the clock as it is"),
+    (SYS_clock_settime, "leaves the clock as it is"),
+    (SYS_acct, "leaves the machine as it is"),
+    (SYS_quotactl, "leaves the machine as it is"),
 ];
 
 /// The resolver may not.

@@ -2,14 +2,18 @@
 //! does more than the settings of this worker allow.
 
 mod address;
+mod child;
 mod connections;
+mod exec;
 mod exit;
+mod handle;
 mod ipc;
 mod primary;
 mod process;
 pub mod program;
 mod shared;
 pub mod socket;
+mod spawn;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -36,6 +40,7 @@ pub mod bindings {
                 import host:cluster/process@0.1.0;
                 import host:cluster/ipc@0.1.0;
                 import host:cluster/connections@0.1.0;
+                import host:cluster/child-process@0.1.0;
                 import host:cluster/primary@0.1.0;
             }
         ",
@@ -51,6 +56,9 @@ pub mod bindings {
             "host:cluster/primary.blocking-next-event": async | trappable,
             "host:cluster/ipc.blocking-send": async | trappable,
             "host:cluster/ipc.blocking-receive": async | trappable,
+            "host:cluster/child-process.spawn": async | trappable,
+            "host:cluster/child-process.fork": async | trappable,
+            "host:cluster/child-process.exec": async | trappable,
             "host:cluster/process.kill": async | trappable,
             default: trappable,
         },
@@ -58,6 +66,8 @@ pub mod bindings {
             "wasi:io": wasmtime_wasi::p2::bindings::io,
             "host:cluster/connections.listener": super::connections::Listener,
             "host:cluster/connections.connection": super::connections::Connection,
+            "host:cluster/child-process.child": super::handle::Handle,
+            "host:cluster/child-process.execution": super::exec::Execution,
             "host:cluster/messages.pending-reply": super::ipc::PendingReply,
         },
     });
@@ -74,6 +84,7 @@ pub fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     cluster::process::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     cluster::ipc::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     cluster::connections::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    cluster::child_process::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     Ok(())
 }
 

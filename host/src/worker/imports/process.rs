@@ -27,8 +27,9 @@ impl Host for State {
             role: match self.shared.role {
                 Role::Worker => WitRole::Worker,
                 Role::PrimaryProgram => WitRole::PrimaryProgram,
+                Role::Program => WitRole::Program,
             },
-            pid: settings.process.pid,
+            pid: self.pid(),
             primary_pid: settings.process.primary_pid,
             worker: (self.shared.role == Role::Worker).then_some(settings.worker_id),
             generation: settings.generation as u32,
@@ -146,6 +147,10 @@ impl Host for State {
 
     async fn kill(&mut self, pid: u32, signal: Signal) -> wasmtime::Result<Result<(), KillError>> {
         let shared = self.shared.clone();
+        if let Some(child) = shared.children.by_pid(pid) {
+            let told = shared.children.signal(&child, address::signal_number(signal));
+            return Ok(told.map_err(|()| KillError::NoSuchProcess));
+        }
         let Some(program) = &shared.program else { return Ok(Err(KillError::NotPermitted)) };
         let Some(worker) = program.worker_of(pid) else {
             return Ok(Err(KillError::NotPermitted));
@@ -181,11 +186,23 @@ impl State {
                 format!("host: worker {id} (gen {generation}) {text}")
             }
             Role::PrimaryProgram => format!("host: primary program {text}"),
+            Role::Program => format!("host: program {text}"),
         }
     }
 
-    /// Pages in memory; the second field of statm.
+    /// A program is told only after it was started.
+    fn pid(&self) -> u32 {
+        let told = self.shared.settings.process.pid;
+        if told > 0 { told } else { self.shared.scoreboard.pid.load(Relaxed) as u32 }
+    }
+
+    /// Pages in memory; the second field of statm. Where that cannot be had, the most there ever were.
     fn resident(&self) -> u64 {
+        if self.shared.facts.statm.is_none() {
+            use nix::sys::resource::{UsageWho, getrusage};
+            let usage = getrusage(UsageWho::RUSAGE_SELF);
+            return usage.map_or(0, |usage| usage.max_rss().max(0) as u64 * 1024);
+        }
         let mut text = [0; 128];
         let read = self.shared.facts.statm.as_ref().map(|file| file.read_at(&mut text, 0));
         let length = read.and_then(Result::ok).unwrap_or(0);

@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::Result;
 use tokio::sync::{Notify, mpsc};
 
+use super::child::Children;
 use super::connections::Listening;
 use super::program::Program;
 use crate::ipc::line::{Line, until};
@@ -22,6 +23,8 @@ use crate::worker::settings::Settings;
 pub enum Role {
     Worker,
     PrimaryProgram,
+    /// Started as a child process.
+    Program,
 }
 
 /// What an instance wants of its process.
@@ -89,6 +92,7 @@ pub struct Shared {
     pub handles_messages: AtomicBool,
     pub listening: Listening,
     pub program: Option<Program>,
+    pub children: Children,
     draining: OnceLock<Drained>,
     drains: Arc<Notify>,
     /// Some instance has looked at `draining`, so it will do something about it.
@@ -117,6 +121,7 @@ impl Shared {
             handles_messages: AtomicBool::new(false),
             listening: Listening::new(&settings.process.listen),
             program,
+            children: Children::new(settings.programs.clone(), max),
             draining: OnceLock::new(),
             drains: Arc::default(),
             watches_drain: AtomicBool::new(false),
