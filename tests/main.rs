@@ -24,6 +24,7 @@ mod sandbox;
 mod sdk;
 mod serve;
 mod service;
+mod smuggling;
 mod streaming;
 mod supervision;
 mod upgrade;

@@ -19,7 +19,7 @@ use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::{Error, WasiHttpView};
 
-use super::body::{Exceeded, RequestBody, Source};
+use super::body::{RequestBody, Source, Spoiled};
 use super::context::{Live, Worker};
 use super::deadline::Deadline;
 use super::failure::Failure;
@@ -107,7 +107,7 @@ pub async fn respond(
     worker: &Rc<Worker>,
     pre: &ProxyPre<State>,
     request: Request<RequestBody>,
-    exceeded: Exceeded,
+    spoiled: Spoiled,
 ) -> Result<Response<Source>, Failure> {
     let bodiless = request.method() == Method::HEAD;
     let reply = Reply::default();
@@ -120,7 +120,7 @@ pub async fn respond(
                 run = None;
                 Poll::Ready(result.and_then(|()| take(&reply).unwrap_or(Err(Failure::NoAnswer))))
             }
-            Poll::Pending if exceeded.is_set() => Poll::Ready(Err(Failure::BodyTooLarge)),
+            Poll::Pending if let Some(failure) = spoiled.failure() => Poll::Ready(Err(failure)),
             Poll::Pending => match take(&reply) {
                 Some(answer) => Poll::Ready(answer),
                 None if run.as_mut().is_some_and(|run| run.deadline.expired(cx)) => {
@@ -131,8 +131,8 @@ pub async fn respond(
         }
     })
     .await;
-    if exceeded.is_set() {
-        return Err(Failure::BodyTooLarge);
+    if let Some(failure) = spoiled.failure() {
+        return Err(failure);
     }
     let (parts, body) = answer?.into_parts();
     let mut streaming =
