@@ -26,6 +26,7 @@ mod sandbox;
 mod sdk;
 mod serve;
 mod service;
+mod smuggling;
 mod streaming;
 mod supervision;
 mod upgrade;

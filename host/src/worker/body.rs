@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use wasmtime_wasi_http::Error;
 
 use super::conn::ConnState;
+use super::failure::Failure;
 use super::ticket::Ticket;
 use super::{wasi02, wasi03};
 
@@ -24,28 +25,35 @@ pub enum RequestBody {
 pub struct Meter {
     conn: Arc<ConnState>,
     left: u64,
-    exceeded: Arc<AtomicBool>,
+    spoiled: Arc<AtomicU8>,
 }
 
-/// Set once the client sent more than it may.
+/// Set once the client sent more than it may, or what is no body.
 #[derive(Clone, Default)]
-pub struct Exceeded(Option<Arc<AtomicBool>>);
+pub struct Spoiled(Option<Arc<AtomicU8>>);
 
-impl Exceeded {
-    pub fn is_set(&self) -> bool {
-        self.0.as_ref().is_some_and(|flag| flag.load(Relaxed))
+const TOO_LARGE: u8 = 1;
+const MALFORMED: u8 = 2;
+
+impl Spoiled {
+    pub fn failure(&self) -> Option<Failure> {
+        match self.0.as_ref()?.load(Relaxed) {
+            TOO_LARGE => Some(Failure::BodyTooLarge),
+            MALFORMED => Some(Failure::BadRequest("the request body is malformed")),
+            _ => None,
+        }
     }
 }
 
 impl RequestBody {
-    pub fn new(body: Incoming, conn: &Arc<ConnState>, max: Option<u64>) -> (RequestBody, Exceeded) {
+    pub fn new(body: Incoming, conn: &Arc<ConnState>, max: Option<u64>) -> (RequestBody, Spoiled) {
         if body.is_end_stream() {
-            return (RequestBody::Empty, Exceeded::default());
+            return (RequestBody::Empty, Spoiled::default());
         }
-        let exceeded = Arc::new(AtomicBool::new(false));
+        let spoiled = Arc::new(AtomicU8::new(0));
         let meter =
-            Meter { conn: conn.clone(), left: max.unwrap_or(u64::MAX), exceeded: exceeded.clone() };
-        (RequestBody::Client { body, meter }, Exceeded(Some(exceeded)))
+            Meter { conn: conn.clone(), left: max.unwrap_or(u64::MAX), spoiled: spoiled.clone() };
+        (RequestBody::Client { body, meter }, Spoiled(Some(spoiled)))
     }
 }
 
@@ -55,7 +63,7 @@ impl Meter {
         match self.left.checked_sub(data.len() as u64) {
             Some(left) => self.left = left,
             None => {
-                self.exceeded.store(true, Relaxed);
+                self.spoiled.store(TOO_LARGE, Relaxed);
                 return Err(Error::HttpRequestBodySize(None));
             }
         }
@@ -76,7 +84,7 @@ impl Body for RequestBody {
             meter.conn.request_body_ended();
             return Poll::Ready(None);
         };
-        let frame = frame?;
+        let frame = frame.inspect_err(|_| meter.spoiled.store(MALFORMED, Relaxed))?;
         if body.is_end_stream() {
             meter.conn.request_body_ended();
         }

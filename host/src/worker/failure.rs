@@ -8,6 +8,8 @@ use wasmtime_wasi_http::{Error, p2, p3};
 pub enum Failure {
     /// The client's request is not one a plugin can be given.
     BadRequest(&'static str),
+    /// It asks for a part of HTTP that is not served here.
+    NotImplemented(&'static str),
     BodyTooLarge,
     /// Every instance this worker may have is in use.
     Overload,
@@ -26,6 +28,7 @@ impl Failure {
     pub fn status(&self) -> StatusCode {
         match self {
             Failure::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Failure::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Failure::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::Overload => StatusCode::SERVICE_UNAVAILABLE,
             Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
@@ -35,6 +38,11 @@ impl Failure {
             | Failure::NoAnswer => StatusCode::INTERNAL_SERVER_ERROR,
             Failure::Code(error) => status_of(error),
         }
+    }
+
+    /// Whether what follows the request on its connection may mean something else than it seems.
+    pub fn ends_connection(&self) -> bool {
+        matches!(self, Failure::BadRequest(_) | Failure::NotImplemented(_) | Failure::BodyTooLarge)
     }
 
     /// For the worker's stderr, where it is the plugin's fault.
@@ -52,7 +60,7 @@ impl Failure {
     pub fn response(&self) -> Response<Bytes> {
         let status = self.status();
         let text = match self {
-            Failure::BadRequest(why) => format!("{why}\n"),
+            Failure::BadRequest(why) | Failure::NotImplemented(why) => format!("{why}\n"),
             _ => format!("{}\n", status.canonical_reason().unwrap_or("error").to_lowercase()),
         };
         let mut response = Response::new(Bytes::from(text));

@@ -24,7 +24,7 @@ use super::context::{Drain, Worker};
 use super::failure::Failure;
 use super::plugin::Handler;
 use super::ticket::Ticket;
-use super::{wasi02, wasi03};
+use super::{strict, wasi02, wasi03};
 use crate::ipc::message::Ends;
 
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -172,13 +172,15 @@ async fn handle(
         name_a_host(request.headers_mut(), ends.local);
     }
     let result = answer(&worker, &conn, request).await;
+    let mut closes = matches!(worker.draining(), Some(Drain::Close));
     let mut response = result.unwrap_or_else(|failure| {
         worker.report(&failure);
+        closes |= failure.ends_connection();
         failure.response().map(Source::Whole)
     });
     ticket.answered(response.status().as_u16());
     // One that is handed on instead of closed goes on as if nothing had happened.
-    if matches!(worker.draining(), Some(Drain::Close)) && version <= Version::HTTP_11 {
+    if closes && version <= Version::HTTP_11 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|source| ResponseBody::new(source, ticket)))
@@ -199,23 +201,16 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Source>, Failure> {
     let max_body = worker.limits().max_body_size;
-    let mut request = request;
-    if request.uri().authority().is_none() && !request.headers().contains_key(header::HOST) {
-        // RFC 9112, 3.2: 1.1 must name it; 1.0 need not, but plugins are told one.
-        if request.version() >= Version::HTTP_11 {
-            return Err(Failure::BadRequest("the request names no host"));
-        }
-        request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
-    }
+    strict::check(request.method(), request.uri(), request.version(), request.headers())?;
     if request.body().size_hint().lower() > max_body.unwrap_or(u64::MAX) {
         return Err(Failure::BodyTooLarge);
     }
     let (parts, body) = request.into_parts();
-    let (body, exceeded) = RequestBody::new(body, conn, max_body);
+    let (body, spoiled) = RequestBody::new(body, conn, max_body);
     let request = Request::from_parts(parts, body);
     match &worker.plugin.handler {
-        Handler::V02(handle) => wasi02::respond(worker, *handle, request, exceeded).await,
-        Handler::V03(_) => wasi03::respond(worker, request, exceeded).await,
+        Handler::V02(handle) => wasi02::respond(worker, *handle, request, spoiled).await,
+        Handler::V03(_) => wasi03::respond(worker, request, spoiled).await,
         // Their connections do not come here.
         Handler::Connections(_) | Handler::Accepts | Handler::Nobody => Err(Failure::NoAnswer),
     }

@@ -25,6 +25,7 @@ mod resident;
 pub mod settings;
 mod state;
 mod stdio;
+mod strict;
 mod tcp;
 mod ticket;
 mod wasi02;

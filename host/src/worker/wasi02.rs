@@ -16,7 +16,7 @@ use wasmtime::Store;
 use wasmtime::component::ComponentExportIndex;
 use wasmtime_wasi_http::Error;
 
-use super::body::{Exceeded, RequestBody, Source};
+use super::body::{RequestBody, Source, Spoiled};
 use super::context::{Live, Worker};
 use super::deadline::Deadline;
 use super::failure::Failure;
@@ -108,7 +108,7 @@ pub async fn respond(
     worker: &Rc<Worker>,
     handle: ComponentExportIndex,
     request: Request<RequestBody>,
-    exceeded: Exceeded,
+    spoiled: Spoiled,
 ) -> Result<Response<Source>, Failure> {
     let bodiless = request.method() == Method::HEAD;
     let request = IncomingRequest::new(request).ok_or(Failure::BadRequest("host is not text"))?;
@@ -122,7 +122,7 @@ pub async fn respond(
                 run = None;
                 Poll::Ready(result.and_then(|()| outparam.take().ok_or(Failure::NoAnswer)))
             }
-            Poll::Pending if exceeded.is_set() => Poll::Ready(Err(Failure::BodyTooLarge)),
+            Poll::Pending if let Some(failure) = spoiled.failure() => Poll::Ready(Err(failure)),
             Poll::Pending => match outparam.take() {
                 Some(answer) => Poll::Ready(Ok(answer)),
                 None if run.as_mut().is_some_and(|run| run.deadline.expired(cx)) => {
@@ -133,8 +133,8 @@ pub async fn respond(
         }
     })
     .await;
-    if exceeded.is_set() {
-        return Err(Failure::BodyTooLarge);
+    if let Some(failure) = spoiled.failure() {
+        return Err(failure);
     }
     let response: Response<Option<Reader>> = answer?.map_err(Failure::from)?;
     let left = content_length(response.headers());

@@ -23,7 +23,7 @@ use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error, FieldMap, WasiBody, WasiHttpHooks, WasiHttpView, p3};
 
-use super::body::{Exceeded, RequestBody, Source};
+use super::body::{RequestBody, Source, Spoiled};
 use super::context::{Live, Worker};
 use super::deadline::Deadline;
 use super::failure::Failure;
@@ -232,7 +232,7 @@ impl Desk {
 pub async fn respond(
     worker: &Rc<Worker>,
     request: Request<RequestBody>,
-    exceeded: Exceeded,
+    spoiled: Spoiled,
 ) -> Result<Response<Source>, Failure> {
     let bodiless = request.method() == Method::HEAD;
     let pool = &worker.concurrent;
@@ -243,8 +243,8 @@ pub async fn respond(
     let guard = ClientGuard(client);
     let mut deadline = Deadline::new(worker.limits().request_timeout);
     let answer = poll_fn(|cx| {
-        if exceeded.is_set() {
-            return Poll::Ready(Err(Failure::BodyTooLarge));
+        if let Some(failure) = spoiled.failure() {
+            return Poll::Ready(Err(failure));
         }
         match Pin::new(&mut answer).poll(cx) {
             Poll::Ready(Ok(result)) => Poll::Ready(result),
@@ -254,8 +254,8 @@ pub async fn respond(
         }
     })
     .await;
-    if exceeded.is_set() {
-        return Err(Failure::BodyTooLarge);
+    if let Some(failure) = spoiled.failure() {
+        return Err(failure);
     }
     let (parts, body) = answer?.into_parts();
     let source = match bodiless || body.is_end_stream() {
