@@ -51,6 +51,19 @@ const STAGES: &[Stage] = &[
         install: || seccomp::install_first(Role::Worker, Files::ReadOnly),
     },
     Stage {
+        name: "forking for a program",
+        lists: &[rules::SERVE, rules::LOAD, rules::FORK],
+        install: || seccomp::install_first(Role::Zygote, Files::None),
+    },
+    Stage {
+        name: "running a program",
+        lists: &[rules::SERVE],
+        install: || {
+            seccomp::install_first(Role::Zygote, Files::None)?;
+            seccomp::install_second(Files::None)
+        },
+    },
+    Stage {
         name: "compiling",
         lists: &[rules::COMPILE],
         install: || seccomp::install_first(Role::Compiler, Files::None),

@@ -1,6 +1,7 @@
 """Child processes: one start after the other, a gigabyte through `cat`, and what ten thousand starts leave.
 Both sides may use both cores, as whoever starts programs does."""
 
+import time
 import urllib.request
 
 from .. import compare, procfs, servers
@@ -105,7 +106,8 @@ def flow(settings):
 
 
 def holdings(server):
-    """Processes, descriptors and resident MiB of the host."""
+    """Processes, descriptors and resident MiB of the host, once the last child is gone."""
+    time.sleep(0.5)
     everybody = procfs.tree(server.pid)
     rss = sum(map(procfs.rss_kib, everybody)) / 1024
     return len(everybody), sum(procfs.descriptors(pid) for pid in everybody), rss

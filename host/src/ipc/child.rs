@@ -163,8 +163,9 @@ pub struct Ended {
 pub enum ToStarter {
     /// First message to a zygote. Descriptors: artifact, then one a granted directory.
     Wasm(Box<Settings>, Box<ProgramGrant>),
-    /// First message to a launcher: the programs, and the walls around each run.
-    Native(Vec<Native>, String),
+    /// First message to a launcher: the programs, the walls around each run, and whether Landlock can
+    /// part processes that share a network namespace.
+    Native(Vec<Native>, String, bool),
     /// Descriptors: to a zygote the scoreboard; then those of stdin, stdout and stderr that are
     /// connected to anything, and the message line, if any.
     Run { run: u64, program: u32, connected: [bool; 3], ipc: bool, words: Box<Words> },

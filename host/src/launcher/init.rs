@@ -135,7 +135,7 @@ fn become_program(launcher: &Launcher, program: &Native, job: Job) -> SpawnError
     if nix::unistd::chdir(words.cwd.as_deref().unwrap_or(ROOT)).is_err() {
         return SpawnError::NoSuchDirectory;
     }
-    if let Err(error) = walls::enter(&launcher.walls, program, words, &launcher.denials) {
+    if let Err(error) = walls::enter(launcher, program, words) {
         return failed(error);
     }
     match sys::walls::exec(&path, &args, &env) {

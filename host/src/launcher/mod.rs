@@ -7,11 +7,13 @@ mod root;
 mod walls;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use crate::ipc::blocking::Blocking;
@@ -28,7 +30,35 @@ type ToPrimary = Blocking<FromStarter, ToStarter>;
 struct Launcher {
     walls: Walls,
     denials: Denials,
+    /// Where making them is allowed and parting them is possible, all runs share an empty network
+    /// namespace: making and unmaking one takes the kernel longer than all the rest of a run.
+    network: Option<Network>,
     programs: Vec<Native>,
+}
+
+/// The launcher is in the empty one, except while it makes an init that keeps the network.
+struct Network {
+    host: OwnedFd,
+    empty: OwnedFd,
+}
+
+impl Network {
+    fn part() -> Result<Network> {
+        let open = || File::open("/proc/self/ns/net").map(OwnedFd::from);
+        let host = open().context("open network namespace")?;
+        unshare(CloneFlags::CLONE_NEWNET).context("leave the network")?;
+        Ok(Network { host, empty: open().context("open network namespace")? })
+    }
+
+    /// Forks in the host's network; the child stays there.
+    fn joined(&self, fork: impl FnOnce() -> Result<Forked>) -> Result<Forked> {
+        setns(&self.host, CloneFlags::CLONE_NEWNET).context("join the network")?;
+        let forked = fork();
+        if !matches!(forked, Ok(Forked::Child)) {
+            setns(&self.empty, CloneFlags::CLONE_NEWNET).context("leave the network")?;
+        }
+        forked
+    }
 }
 
 /// An init with its namespaces and file system, which has not been given its run yet. Each program
@@ -52,12 +82,16 @@ struct Birth {
 pub fn run(_own: Walls) -> Result<()> {
     sandbox::fds::only_the_declared()?;
     let mut channel = ToPrimary::new(sys::adopt_fd(sys::CHANNEL_FD)?);
-    let (programs, walls) = match channel.recv()? {
-        Some((ToStarter::Native(programs, walls), _)) => (programs, Walls::decode(&walls)?),
+    let (programs, walls, parts) = match channel.recv()? {
+        Some((ToStarter::Native(programs, walls, parts), _)) => {
+            (programs, Walls::decode(&walls)?, parts)
+        }
         Some(_) => bail!("the first message was not the programs"),
         None => return Ok(()),
     };
-    let launcher = Launcher { walls, denials: Denials::for_native()?, programs };
+    let shares = parts && walls.others && walls.uid.is_some();
+    let network = shares.then(Network::part).transpose()?;
+    let launcher = Launcher { walls, denials: Denials::for_native()?, network, programs };
     channel.send(&FromStarter::Ready, &[])?;
     // Comes back in each init.
     match follow(&mut channel, &launcher)? {
@@ -143,9 +177,15 @@ fn wait(channel: &ToPrimary, running: &[Running]) -> Result<(bool, Vec<usize>)> 
 fn beget(launcher: &Launcher, number: usize) -> Result<Result<Spare, Birth>> {
     let program = &launcher.programs[number];
     let (ours, theirs) = channel::pair()?;
-    let namespaces = walls::namespaces(&launcher.walls, program.grant.network);
+    let own_network = launcher.network.is_none() && !program.grant.network;
+    let namespaces = walls::namespaces(&launcher.walls, own_network);
     let ids = walls::id_maps(&launcher.walls, program);
-    Ok(match sys::clone_into(namespaces, ids.as_ref())? {
+    let make = || sys::clone_into(namespaces, ids.as_ref());
+    let forked = match &launcher.network {
+        Some(network) if program.grant.network => network.joined(make),
+        _ => make(),
+    };
+    Ok(match forked? {
         Forked::Child => Err(Birth { program: number, orders: Blocking::new(theirs) }),
         Forked::Parent(child) => Ok(Spare { pidfd: child.pidfd, orders: Blocking::new(ours) }),
     })

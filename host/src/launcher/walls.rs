@@ -7,18 +7,17 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::resource::Resource::*;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
-use super::root;
+use super::{Launcher, root};
 use crate::config::ProgramLimits;
 use crate::ipc::child::{Native, Words};
-use crate::sandbox::seccomp::Denials;
 use crate::sandbox::walls::{NOBODY, Walls};
 use crate::sandbox::{landlock, namespaces};
 use crate::sys::{IdMaps, walls as raw};
 
-/// The clone flags of a run.
+/// The clone flags of a run, with or without a network of its own.
 pub fn namespaces(walls: &Walls, network: bool) -> u64 {
     let flags = namespaces::flags(walls);
-    if network { flags & !(libc::CLONE_NEWNET as u64) } else { flags }
+    if network { flags } else { flags & !(libc::CLONE_NEWNET as u64) }
 }
 
 /// Everybody a run may be, under the same number.
@@ -43,7 +42,8 @@ pub fn id_maps(walls: &Walls, program: &Native) -> Option<IdMaps> {
 }
 
 /// The last thing before exec.
-pub fn enter(walls: &Walls, program: &Native, words: &Words, denials: &Denials) -> Result<()> {
+pub fn enter(launcher: &Launcher, program: &Native, words: &Words) -> Result<()> {
+    let walls = &launcher.walls;
     limits(&program.grant.limits)?;
     if walls.insecure {
         return Ok(());
@@ -61,7 +61,10 @@ pub fn enter(walls: &Walls, program: &Native, words: &Words, denials: &Denials) 
         let found = landlock::restrict_native(&readable, &dirs, grant.network)?;
         ensure!(found > 0, "nothing would keep it from the file system");
     }
-    denials.install().context("filter system calls")
+    if launcher.network.is_some() && !program.grant.network {
+        landlock::restrict_scope().context("part it from other programs")?;
+    }
+    launcher.denials.install().context("filter system calls")
 }
 
 fn become_whom(walls: &Walls, words: &Words) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::ipc::child::{Spawn, Stdio};
 use crate::sys;
 
 /// What the pipe between two processes holds: more, and they take fewer turns.
-const PIPE: i32 = 256 << 10;
+const PIPE: i32 = 1 << 20;
 
 /// The ends of everything between a child and its owner.
 pub struct Plumbing {

@@ -188,7 +188,7 @@ impl Programs {
             Kind::Wasm(_) => None,
         };
         let all = self.all.iter().filter_map(native).collect();
-        let first = ToStarter::Native(all, probe::decided()?.encode());
+        let first = ToStarter::Native(all, probe::decided()?.encode(), probe::scopes_sockets());
         Starter::start("launcher", "launcher", (first, vec![]), &self.output).await
     }
 

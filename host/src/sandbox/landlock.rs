@@ -61,6 +61,13 @@ pub fn restrict_resolver() -> Result<()> {
     Ok(())
 }
 
+/// No process outside is signalled and none of its abstract sockets reached; nothing else.
+pub fn restrict_scope() -> Result<()> {
+    let rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    rules.scope(Scope::from_all(TESTED))?.create()?.restrict_self()?;
+    Ok(())
+}
+
 /// For a native program where no mounts can be made: read and run what is there for everybody, and
 /// no path beyond what was granted.
 pub fn restrict_native(read: &[PathBuf], dirs: &[(&Path, bool)], network: bool) -> Result<u8> {

@@ -43,6 +43,12 @@ pub fn decided() -> Result<Walls> {
     DECIDED.get().map(|found| found.walls).context("no sandbox has been chosen")
 }
 
+/// Whether a process can be kept from the abstract sockets of others in its network namespace.
+pub fn scopes_sockets() -> bool {
+    const SINCE: u8 = 6;
+    DECIDED.get().is_some_and(|found| found.in_force.landlock >= SINCE)
+}
+
 /// The summary, the first time it is asked for.
 pub fn untold_summary() -> Option<String> {
     static TOLD: AtomicBool = AtomicBool::new(false);

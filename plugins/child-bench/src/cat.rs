@@ -1,14 +1,17 @@
-//! Copies standard input to standard output.
+//! Passes standard input on to standard output without looking at it.
 
-use std::io::{Read, Write};
+use wasip2::cli::{stdin, stdout};
+use wasip2::io::streams::StreamError;
 
-fn main() -> std::io::Result<()> {
-    let (mut stdin, mut stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
-    let mut buffer = vec![0; 64 << 10];
+const PIECE: u64 = 64 << 10;
+
+fn main() -> Result<(), StreamError> {
+    let (input, output) = (stdin::get_stdin(), stdout::get_stdout());
     loop {
-        match stdin.read(&mut buffer)? {
-            0 => return stdout.flush(),
-            length => stdout.write_all(&buffer[..length])?,
+        match output.blocking_splice(&input, PIECE) {
+            Ok(_) => {}
+            Err(StreamError::Closed) => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
 }

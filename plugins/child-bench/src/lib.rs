@@ -7,7 +7,11 @@ use host::{Params, Request, Response, Router, child::Command, task};
 
 #[host::http]
 async fn routes(request: Request) -> Response {
-    Router::new().get("/spawn/:name/:count", spawn).get("/flow/:name/:mib", flow).handle(request).await
+    Router::new()
+        .get("/spawn/:name/:count", spawn)
+        .get("/flow/:name/:mib", flow)
+        .handle(request)
+        .await
 }
 
 async fn spawn(_: Request, params: Params) -> host::Result<String> {
