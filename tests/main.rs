@@ -16,6 +16,7 @@ mod control;
 mod control_socket;
 mod failures;
 mod grants;
+mod hostile;
 mod instances;
 mod listening;
 mod metrics;
