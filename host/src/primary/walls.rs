@@ -3,7 +3,7 @@
 
 use super::workers::Worker;
 use crate::control::protocol::WallStatus;
-use crate::sandbox::{cgroup, probe};
+use crate::sandbox::probe;
 
 pub fn of(worker: &Worker) -> WallStatus {
     let status = std::fs::read_to_string(format!("/proc/{}/status", worker.pid()));
@@ -23,7 +23,7 @@ pub fn of(worker: &Worker) -> WallStatus {
         limited_by: "watchdog".to_owned(),
         ..WallStatus::default()
     };
-    if worker.group.is_some() && cgroup::claimed().has("memory") {
+    if worker.group.as_ref().is_some_and(|group| group.bounds_memory) {
         walls.limited_by = "cgroup".to_owned();
     }
     let Some(found) = probe::found().filter(|found| !found.walls.insecure && seccomp == 2) else {

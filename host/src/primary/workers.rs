@@ -136,7 +136,7 @@ impl Worker {
         let (id, channel, process) = (self.id, self.channel.clone(), self.process.clone());
         let (late, scoreboard) = (events.clone(), self.scoreboard.clone());
         // A group does what the watchdog does, and sooner.
-        let bounded = self.group.is_some() && cgroup::claimed().has("memory");
+        let bounded = self.group.as_ref().is_some_and(|group| group.bounds_memory);
         let watchdog =
             (!bounded).then(|| tokio::task::spawn_local(self.watch_memory(events.clone())));
         tokio::task::spawn_local(async move {
@@ -294,10 +294,5 @@ fn confine(
     let stacks = u64::from(max_instances) * MAPPED_BESIDES;
     let mapped = memory.saturating_mul(2).saturating_add(stacks + MAPPED_ANYWAY);
     sys::walls::limit_mapped_memory(process, mapped)?;
-    if cgroup::claimed().is_empty() {
-        return Ok(None);
-    }
-    let group = cgroup::claimed().group(&format!("worker-{id}"), memory)?;
-    group.add(process.pid.as_raw())?;
-    Ok(Some(group))
+    Ok(cgroup::claimed().group(&format!("worker-{id}"), memory, process.pid.as_raw()))
 }

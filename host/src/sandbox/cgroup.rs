@@ -6,10 +6,11 @@
 mod trees;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use trees::{offered, trees};
 
 const WANTED: [&str; 3] = ["memory", "cpu", "pids"];
@@ -78,10 +79,6 @@ impl Groups {
         groups
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
     pub fn has(&self, controller: &str) -> bool {
         self.places.iter().any(|place| place.controllers.iter().any(|name| name == controller))
     }
@@ -101,28 +98,21 @@ impl Groups {
         parts.join(", ")
     }
 
-    /// A group for one worker, with room for this many bytes.
-    pub fn group(&self, name: &str, memory: u64) -> Result<Group> {
-        let mut group = Group { dirs: Vec::new() };
+    /// A group for this process, with room for so many bytes. A tree that does not take it is left
+    /// out: one of the CPU, for example, refuses processes with real-time priority.
+    pub fn group(&self, name: &str, memory: u64, pid: i32) -> Option<Group> {
+        let mut group = Group { dirs: Vec::new(), bounds_memory: false };
         for place in &self.places {
             let dir = place.dir.join(name);
-            fs::create_dir(&dir).with_context(|| format!("create {}", dir.display()))?;
-            group.dirs.push(dir.clone());
-            let set = |file: &str, value: u64| {
-                fs::write(dir.join(file), value.to_string())
-                    .with_context(|| format!("write {file} of {}", dir.display()))
-            };
-            for controller in &place.controllers {
-                match (controller.as_str(), place.version) {
-                    ("memory", 1) => set("memory.limit_in_bytes", memory)?,
-                    ("memory", _) => set("memory.max", memory)?,
-                    ("pids", _) => set("pids.max", MAX_THREADS)?,
-                    // Equal shares are what a new group has.
-                    _ => {}
+            match place.take(&dir, memory, pid) {
+                Ok(()) => {
+                    group.bounds_memory |= place.controllers.iter().any(|name| name == "memory");
+                    group.dirs.push(dir);
                 }
+                Err(_) => drop(fs::remove_dir(&dir)),
             }
         }
-        Ok(group)
+        (!group.dirs.is_empty()).then_some(group)
     }
 
     /// Takes the directories away; workers must be gone.
@@ -139,23 +129,31 @@ impl Groups {
     }
 }
 
+impl Place {
+    fn take(&self, dir: &Path, memory: u64, pid: i32) -> io::Result<()> {
+        fs::create_dir(dir)?;
+        let set = |file: &str, value: u64| fs::write(dir.join(file), value.to_string());
+        for controller in &self.controllers {
+            match (controller.as_str(), self.version) {
+                ("memory", 1) => set("memory.limit_in_bytes", memory)?,
+                ("memory", _) => set("memory.max", memory)?,
+                ("pids", _) => set("pids.max", MAX_THREADS)?,
+                // Equal shares are what a new group has.
+                _ => {}
+            }
+        }
+        set("cgroup.procs", pid as u64)
+    }
+}
+
 /// The groups of one worker, gone when dropped.
 #[derive(Debug)]
 pub struct Group {
     dirs: Vec<PathBuf>,
+    pub bounds_memory: bool,
 }
 
 impl Group {
-    pub fn add(&self, pid: i32) -> Result<()> {
-        self.dirs.iter().try_for_each(|dir| {
-            match fs::write(dir.join("cgroup.procs"), pid.to_string()) {
-                // It has died already.
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
-                done => done.with_context(|| format!("move {pid} to {}", dir.display())),
-            }
-        })
-    }
-
     /// Whether the kernel killed it for want of memory.
     pub fn ran_out(&self) -> bool {
         let files = ["memory.events", "memory.oom_control"];
