@@ -16,6 +16,7 @@ mod control_socket;
 mod docs;
 mod failures;
 mod grants;
+mod hostile;
 mod instances;
 mod languages;
 mod listening;

@@ -70,6 +70,12 @@ pub struct HostFlags {
     /// Do not read or write the artifact cache
     #[arg(long)]
     pub no_cache: bool,
+    /// How long compiling a plugin may take
+    #[arg(long, value_name = "TIME", default_value = "300s")]
+    pub compile_timeout: String,
+    /// Make no control groups: a watchdog looks at the workers' memory instead
+    #[arg(long)]
+    pub no_cgroups: bool,
     /// Become this user once every address is bound (name or number)
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
@@ -171,6 +177,9 @@ pub struct PoolFlags {
     /// Replace a worker after this many requests, give or take a tenth
     #[arg(long, value_name = "N")]
     pub max_requests: Option<u64>,
+    /// Kill a worker that holds more than this [default: three quarters of the machine's memory]
+    #[arg(long, value_name = "SIZE")]
+    pub worker_memory_limit: Option<String>,
     /// Replace a worker that has more than this resident, e.g. 512M
     #[arg(long, value_name = "SIZE")]
     pub max_worker_memory: Option<String>,

@@ -7,9 +7,10 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::resource::{Resource, getrlimit};
 
 use crate::ipc::channel::Channel;
-use crate::ipc::message::{FromCompiler, ToCompiler};
+use crate::ipc::message::{FromCompiler, ToCompiler, brief};
 use crate::sandbox::{self, Role, Walls};
 use crate::{engine, sys};
 
@@ -24,9 +25,11 @@ pub fn run(walls: Walls) -> Result<()> {
         let channel: Channel<FromCompiler, ToCompiler> =
             Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?;
         let (order, fds) = channel.recv().await?.context("primary is gone")?;
-        match walled_in(walls).and_then(|()| obey(order, fds)) {
-            Ok((answer, fds)) => channel.post(&answer, fds)?,
-            Err(error) => channel.post(&FromCompiler::Failed(format!("{error:#}")), vec![])?,
+        let done = walled_in(walls).and_then(|()| obey(order, fds));
+        // An answer may be too large for a frame, as what a plugin calls its imports may be.
+        let told = done.and_then(|(answer, fds)| channel.post(&answer, fds));
+        if let Err(error) = told {
+            channel.post(&FromCompiler::Failed(brief(&error)), vec![])?;
         }
         channel.flush().await
     })
@@ -51,6 +54,8 @@ fn compile(mut fds: Vec<OwnedFd>) -> Result<OwnedFd> {
     let bytes = sys::FileMap::sealed(&input)?;
     let component = to_component(&bytes)?;
     let artifact = engine::compile(&component)?;
+    let (most, _) = getrlimit(Resource::RLIMIT_FSIZE).context("read limit")?;
+    ensure!(artifact.len() as u64 <= most, "its machine code is larger than {most} bytes");
     let fd = sys::memfd("host-artifact")?;
     let mut rest = &artifact[..];
     while !rest.is_empty() {

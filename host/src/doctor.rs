@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::sandbox::cgroup::Groups;
 use crate::sandbox::probe::{self, Found};
 use crate::sandbox::seccomp::rules;
 
@@ -11,14 +12,16 @@ pub fn run(system_calls: bool) -> Result<()> {
         return Ok(());
     }
     let found = probe::probe()?;
-    println!("{}", found.summary());
-    for advice in advice(&found) {
+    let groups = Groups::claim();
+    groups.release();
+    println!("{}", found.summary(&groups));
+    for advice in advice(&found, &groups) {
         println!("  - {advice}");
     }
     Ok(())
 }
 
-fn advice(found: &Found) -> Vec<&'static str> {
+fn advice(found: &Found, groups: &Groups) -> Vec<&'static str> {
     let mut advice = Vec::new();
     if !found.walls.user {
         advice.push(
@@ -41,6 +44,12 @@ fn advice(found: &Found) -> Vec<&'static str> {
     }
     if !found.in_force.no_new_code {
         advice.push("memory-deny-write-execute: take Linux 6.3 or later");
+    }
+    if !groups.has("memory") {
+        advice.push(
+            "cgroup: a watchdog looks at the workers' memory once a second instead; run as root, or \
+             under systemd with Delegate=yes, and the kernel bounds it at once",
+        );
     }
     if found.walls.uid.is_none() {
         advice.push(

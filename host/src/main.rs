@@ -7,6 +7,8 @@ mod config;
 mod control;
 mod doctor;
 mod engine;
+#[cfg(test)]
+mod fuzz;
 mod ipc;
 mod launcher;
 mod new;

@@ -18,6 +18,8 @@ impl Config {
         note(self.user != new.user, "user");
         note(self.group != new.group, "group");
         note(self.access_log != new.access_log, "access-log");
+        note(self.cgroups != new.cgroups, "no-cgroups");
+        note(self.compile_timeout != new.compile_timeout, "compile-timeout");
         for pool in &new.pools {
             note(!self.has(&pool.name), &format!("pool.{} (new)", pool.name));
         }

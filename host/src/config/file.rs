@@ -239,4 +239,21 @@ mod tests {
         assert!(error("pool = 1").contains("[pool.NAME]"));
         assert!(error("workers = = 1").starts_with("host.toml:1: "));
     }
+
+    #[test]
+    fn no_file_panics_and_every_mistake_has_a_line() {
+        let samples = [
+            "workers = 2\nno-cache = true\n[pool.a]\nplugin = 'a.wasm'\nlisten = ['127.0.0.1:0']",
+            "metrics = '127.0.0.1:9100'\n[pool.a]\nenv = { A = 'b=c', N = 1_000 }\nargs = ['x']",
+            "max-memory-size = '64M'\n[pool.a]\nwatch = false\ndir = ['/a::/b:ro']\n[pool.b]",
+            "pool = 1\nwokers = 0x7fffffffffffffff\nx = [[[[{ a = 1979-05-27 }]]]]",
+        ];
+        let samples = samples.map(|text| text.as_bytes().to_vec());
+        crate::fuzz::mutated(&samples, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            if let Err(error) = File::parse(&text, "host.toml") {
+                assert!(format!("{error:#}").starts_with("host.toml:"), "{error:#} in {text:?}");
+            }
+        });
+    }
 }

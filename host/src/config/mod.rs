@@ -41,6 +41,9 @@ pub struct Config {
     pub group: Option<String>,
     pub access_log: Option<AccessLog>,
     /// Start children without any sandbox.
+    /// Workers get control groups of their own where that can be had.
+    pub cgroups: bool,
+    pub compile_timeout: Duration,
     pub insecure: bool,
 }
 
@@ -89,6 +92,8 @@ pub struct PoolConfig {
     pub max_requests: Option<u64>,
     /// Resident bytes above which a worker is replaced.
     pub max_worker_memory: Option<u64>,
+    /// Bytes above which a worker is killed.
+    pub worker_memory_limit: Option<u64>,
     pub limits: Limits,
 }
 
@@ -171,6 +176,11 @@ impl PoolConfig {
                 .max_worker_memory
                 .map(|text| units::size("--max-worker-memory", &text))
                 .transpose()?,
+            worker_memory_limit: flags
+                .pool
+                .worker_memory_limit
+                .map(|text| units::size("--worker-memory-limit", &text))
+                .transpose()?,
             limits,
         })
     }
@@ -198,6 +208,8 @@ impl Config {
             user: flags.user,
             group: flags.group,
             access_log: flags.access_log.as_deref().map(access_log).transpose()?,
+            cgroups: !flags.no_cgroups,
+            compile_timeout: units::duration("--compile-timeout", &flags.compile_timeout)?,
             insecure: flags.insecure_no_sandbox,
         })
     }

@@ -148,9 +148,33 @@ pub struct WorkerStatus {
     /// Workers that died in this seat.
     pub restarts: u64,
     pub crash_loop: bool,
+    #[serde(default)]
+    pub walls: WallStatus,
     pub counters: Counters,
     pub p50_us: Option<u64>,
     pub p99_us: Option<u64>,
+}
+
+/// What holds a worker.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct WallStatus {
+    /// `full`, `reduced` or `none`: `host doctor` says why.
+    pub sandbox: String,
+    /// 2 is a filter.
+    pub seccomp: u8,
+    pub no_new_privs: bool,
+    /// In hexadecimal.
+    pub capabilities: String,
+    pub uid: u32,
+    /// Version of Landlock; 0 is none.
+    pub landlock: u8,
+    pub no_new_code: bool,
+    /// Its own ones.
+    pub namespaces: Vec<String>,
+    /// Bytes it may hold before it is killed,
+    pub memory_limit: u64,
+    /// by its `cgroup` or a `watchdog`.
+    pub limited_by: String,
 }
 
 /// What only ever grows.
@@ -218,6 +242,25 @@ mod tests {
         assert!(matches!(ask.order, Order::Scale { pool: None, to: Target::More(2) }));
         let answer = Answer { v: 1, outcome: Outcome::Error("no".into()) };
         assert_eq!(serde_json::to_string(&answer).unwrap(), r#"{"v":1,"error":"no"}"#);
+    }
+
+    #[test]
+    fn no_line_of_a_client_panics() {
+        let orders = [
+            r#"{"v":1,"do":"status"}"#,
+            r#"{"v":1,"do":"reload","pool":"a","plugin":"/x.wasm","set":[["k","v"]]}"#,
+            r#"{"v":1,"do":"scale","to":{"exactly":18446744073709551615}}"#,
+            r#"{"v":1,"do":"logs","follow":true,"worker":3}"#,
+            r#"{"v":1,"do":"upgrade","binary":"/\u0000"}"#,
+            r#"{"v":1,"do":"events","x":[[[[{"a":1e999}]]]]}"#,
+        ];
+        let samples = orders.map(|order| order.as_bytes().to_vec());
+        crate::fuzz::mutated(&samples, |bytes| {
+            let ask = serde_json::from_slice::<Ask>(bytes);
+            if let Ok(Ask { order: Order::Scale { to, .. }, .. }) = ask {
+                to.from(usize::MAX);
+            }
+        });
     }
 
     #[test]

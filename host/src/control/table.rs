@@ -64,7 +64,7 @@ pub fn heading(pool: &PoolStatus) -> String {
 pub fn workers(pool: &PoolStatus) -> Vec<Vec<String>> {
     let titles = [
         "ID", "PID", "SEAT", "GEN", "STATE", "UP", "CONN", "REQ", "2xx", "4xx", "5xx", "P50",
-        "P99", "INST", "GUEST", "RSS", "RESTARTS",
+        "P99", "INST", "GUEST", "RSS", "LIMIT", "WALLS", "RESTARTS",
     ];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
     rows.extend(pool.workers.iter().map(worker));
@@ -94,6 +94,8 @@ fn worker(worker: &WorkerStatus) -> Vec<String> {
         worker.instances.to_string(),
         size(worker.guest_memory),
         size(worker.rss),
+        format!("{} {}", size(worker.walls.memory_limit), worker.walls.limited_by),
+        worker.walls.sandbox.clone(),
         worker.restarts.to_string(),
     ]
 }

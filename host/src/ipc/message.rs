@@ -11,6 +11,16 @@ use crate::primary::Address;
 use crate::resolver::policy::Grant;
 use crate::worker::settings::Settings;
 
+/// More of an error than this is not a reason but what caused it, quoted.
+const MAX_REASON: usize = 4000;
+
+/// An error as it travels: its text may quote a plugin, and a frame has a limit.
+pub fn brief(error: &anyhow::Error) -> String {
+    let mut text = format!("{error:#}");
+    text.truncate(text.floor_char_boundary(MAX_REASON));
+    text
+}
+
 /// Numbers a connection within the run of one primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ConnectionId(pub u64);
@@ -167,4 +177,71 @@ pub enum Refusal {
     Refused,
     TimedOut,
     Unreachable,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz;
+
+    fn ends() -> Ends {
+        let address = "127.0.0.1:8080".parse().ok();
+        Ends { peer: address, local: address, state: Some(vec![1, 2]), read: b"GET /".to_vec() }
+    }
+
+    fn encoded(message: &impl Serialize) -> Vec<u8> {
+        postcard::to_stdvec(message).unwrap()
+    }
+
+    /// What is decoded can be encoded again: nothing in it is out of its type's range.
+    fn decodes<T: Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) {
+        if let Ok(message) = postcard::from_bytes::<T>(bytes) {
+            assert!(encoded(&message).len() <= 2 * bytes.len() + 16);
+        }
+    }
+
+    #[test]
+    fn no_frame_of_a_worker_panics_or_grows() {
+        let samples = [
+            encoded(&FromWorker::Ready),
+            encoded(&FromWorker::Failed("no database".into())),
+            encoded(&FromWorker::BadArtifact("cut short".into())),
+            encoded(&FromWorker::Took((0..20).map(ConnectionId).collect())),
+            encoded(&FromWorker::Leaving { disconnected: true }),
+            encoded(&FromWorker::HandBack { ends: ends(), read: b"GET / HTTP".to_vec() }),
+        ];
+        fuzz::mutated(&samples, decodes::<FromWorker>);
+    }
+
+    #[test]
+    fn no_frame_of_compiler_or_resolver_panics_or_grows() {
+        let names = || vec!["wasi:http/handler".to_owned(); 3];
+        let samples = [
+            encoded(&FromCompiler::Done),
+            encoded(&FromCompiler::Described { exports: names(), imports: names() }),
+            encoded(&FromCompiler::Failed("not a component".into())),
+            encoded(&FromResolver::Refused { ticket: 7, why: Refusal::Denied }),
+            encoded(&WantsConnection { ticket: 7, host: "example.com".into(), port: 443 }),
+        ];
+        fuzz::mutated(&samples, |bytes| {
+            decodes::<FromCompiler>(bytes);
+            decodes::<FromResolver>(bytes);
+            decodes::<WantsConnection>(bytes);
+        });
+    }
+
+    #[test]
+    fn no_handed_over_connection_panics_or_grows() {
+        let read = b"GET / HTTP/1.1\r\n".to_vec();
+        let samples = [
+            encoded(&ToHeir::Connection { pool: "hello".into(), ends: ends(), read: read.clone() }),
+            encoded(&ToHeir::Complete),
+            encoded(&FromHeir::Serving),
+            encoded(&ToWorker::Connection { id: ConnectionId(3), ends: ends(), read }),
+        ];
+        fuzz::mutated(&samples, |bytes| {
+            decodes::<ToHeir>(bytes);
+            decodes::<FromHeir>(bytes);
+        });
+    }
 }

@@ -133,6 +133,23 @@ mod tests {
     }
 
     #[test]
+    fn only_what_was_put_comes_out() {
+        let dir = scratch("fuzz");
+        let cache = Cache::at(&dir).unwrap();
+        let key = Key::new(b"plugin", "engine");
+        let artifact = b"\x7fELF artifact".repeat(9);
+        cache.put(&key, &artifact).unwrap();
+        let whole = std::fs::read(cache.path(&key)).unwrap();
+        let samples = [whole, MAGIC.to_vec(), Vec::new()];
+        crate::fuzz::mutated(&samples, |bytes| {
+            std::fs::write(cache.path(&key), bytes).unwrap();
+            let found = cache.get(&key);
+            assert!(found.is_none_or(|found| found == artifact || found.is_empty()));
+        });
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
     fn a_directory_others_may_write_to_is_refused() {
         let dir = scratch("foreign");
         Cache::at(&dir).unwrap();

@@ -20,7 +20,7 @@ const MAX_PLUGIN: u64 = 512 << 20;
 /// this engine, the worker finds out.
 const COMPILED: &[u8] = b"\x7fELF";
 /// Longer than any real component needs on one core.
-const DEADLINE: Duration = Duration::from_secs(300);
+pub const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Machine code in a sealed memfd.
 pub struct Artifact {
@@ -40,6 +40,7 @@ impl Artifact {
 pub struct Compiler {
     pub cache: Option<Cache>,
     pub output: Output,
+    pub deadline: Duration,
 }
 
 impl Compiler {
@@ -106,13 +107,13 @@ impl Compiler {
             child::start("compiler", "host: compiler", "[compiler] ", &self.output)?;
         // If it is gone already, how it ended says more than that it cannot be written to.
         let _ = child.channel.post(&order, vec![input]);
-        let answer = tokio::time::timeout(DEADLINE, child.channel.recv()).await;
+        let answer = tokio::time::timeout(self.deadline, child.channel.recv()).await;
         // Whatever it answered, it has nothing more to do; if it died, its own end is the reason.
         if !matches!(answer, Ok(Ok(None))) {
             child.process.kill(Signal::SIGKILL);
         }
         let end = child::wait(&child.process.pidfd).await?.unmasked_by_code();
-        match answer.with_context(|| format!("not done within {}s", DEADLINE.as_secs()))?? {
+        match answer.with_context(|| format!("not done within {:?}", self.deadline))?? {
             Some((FromCompiler::Failed(why), _)) => bail!("{}", one_line(&why)),
             Some(answer) => Ok(answer),
             None => bail!("compiler {end}"),
@@ -125,6 +126,7 @@ fn read_plugin(path: &Path) -> Result<Vec<u8>> {
     let file = std::fs::File::open(path)?;
     let meta = file.metadata()?;
     ensure!(!meta.is_dir(), "it is a directory");
+    ensure!(meta.len() <= MAX_PLUGIN, "larger than {} MiB", MAX_PLUGIN >> 20);
     let mut bytes = Vec::new();
     file.take(MAX_PLUGIN + 1).read_to_end(&mut bytes)?;
     ensure!(bytes.len() as u64 <= MAX_PLUGIN, "larger than {} MiB", MAX_PLUGIN >> 20);

@@ -215,7 +215,7 @@ impl Pool {
         let lived = worker.started.elapsed();
         let why = match worker.failure.take() {
             Some(failure) if worker.state == State::Starting => failure,
-            _ => end.to_string(),
+            _ => worker.describe(end),
         };
         if self.phase == Phase::Starting && !forked {
             let seat = self.seats.get(worker.seat);

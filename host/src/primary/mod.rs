@@ -43,6 +43,7 @@ mod steering;
 mod stop;
 mod takeover;
 mod user;
+mod walls;
 mod watch;
 mod watchdog;
 mod workers;
@@ -59,7 +60,7 @@ use tokio::task::LocalSet;
 use crate::config::{Config, Source};
 use crate::ipc::cluster::FromProgram;
 use crate::ipc::message::FromWorker;
-use crate::sandbox::probe;
+use crate::sandbox::{cgroup, probe};
 use crate::sys;
 use access_log::AccessLog;
 use cache::Cache;
@@ -155,6 +156,7 @@ async fn run(config: Config, source: Source, output: Output) -> Result<()> {
     sys::set_title("host: primary");
     // The walls depend on who we are by now; said once everything serves.
     probe::decide(config.insecure).context("sandbox")?;
+    let _claim = cgroup::decide(config.cgroups);
     let (mut fleet, mut queues) = tokio::select! {
         assembled = assemble(config, source, &output, opened) => assembled?,
         _ = wishes.recv() => return Ok(()),
@@ -182,7 +184,11 @@ async fn assemble(
 ) -> Result<(Fleet, Queues)> {
     let access_log = config.access_log.as_ref().map(|log| AccessLog::open(log, output));
     let access_log = access_log.transpose()?.map(Rc::new);
-    let compiler = Rc::new(Compiler { cache: cache(&config, output), output: output.clone() });
+    let compiler = Rc::new(Compiler {
+        cache: cache(&config, output),
+        output: output.clone(),
+        deadline: config.compile_timeout,
+    });
     let (queue, happened) = mpsc::unbounded_channel();
     let (accepted, arrivals) = mpsc::channel(ACCEPTED);
     let (orders, wanted) = control::orders();

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use tokio::task::LocalSet;
 
-use super::compile::Compiler;
+use super::compile::{Compiler, DEADLINE};
 use super::output::{Output, Writer};
 use crate::sandbox::probe;
 use crate::sys;
@@ -44,7 +44,7 @@ fn with_compiler<T>(work: impl AsyncFnOnce(&Compiler) -> Result<T>) -> Result<T>
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build().context("start runtime")?;
     let (output, writer) = Output::start().context("start output")?;
-    let compiler = Compiler { cache: None, output };
+    let compiler = Compiler { cache: None, output, deadline: DEADLINE };
     let result = LocalSet::new().block_on(&runtime, boxed(work(&compiler)));
     drop((compiler, runtime));
     Writer::finish(writer);

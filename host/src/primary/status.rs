@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::fleet::Fleet;
 use super::pool::{Phase, Pool};
+use super::walls;
 use super::workers::{State, Worker};
 use crate::control::protocol::{Counters, PoolStatus, Reloads, Status, WorkerStatus};
 use crate::scoreboard::Slot;
@@ -80,6 +81,7 @@ impl Pool {
             guest_memory: slot.guest_memory.load(Relaxed),
             rss: sys::resident_memory(worker.pid()).unwrap_or(0),
             restarts: seat.map_or(0, |seat| seat.restarts),
+            walls: walls::of(worker),
             crash_loop: seat.is_some_and(|seat| seat.backoff.crash_looping()),
             p50_us: counters.quantile_us(0.5),
             p99_us: counters.quantile_us(0.99),

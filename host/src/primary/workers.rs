@@ -19,6 +19,7 @@ use super::watchdog;
 use super::{Event, Events, WorkerId};
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{ConnectionId, Ends, FromWorker, ToWorker};
+use crate::sandbox::cgroup::{self, Group};
 use crate::scoreboard::Scoreboard;
 use crate::worker::settings::Settings;
 use crate::{sandbox, sys};
@@ -59,6 +60,9 @@ pub struct Worker {
     /// Told of each connection.
     given: Rc<Notify>,
     assigned: u64,
+    /// Bytes it may hold before it is killed, and the group that bounds it, if there is one.
+    pub memory_limit: u64,
+    pub group: Option<Group>,
     channel: Rc<Channel<ToWorker, FromWorker>>,
     process: Rc<sys::Child>,
 }
@@ -94,7 +98,12 @@ impl Worker {
             fds.push(fd.try_clone()?);
         }
         what.settings.process.pid = child.process.pid.as_raw() as u32;
+        let max_instances = what.settings.limits.max_instances;
         child.channel.post(&ToWorker::Setup(Box::new(what.settings)), fds)?;
+        let memory_limit = generation.config().worker_memory_limit;
+        let memory_limit = memory_limit.unwrap_or_else(watchdog::ceiling);
+        // The kernel takes milliseconds to move a process; meanwhile this one starts.
+        let group = confine(&child.process, id, memory_limit, max_instances)?;
         let worker = Worker {
             id,
             generation,
@@ -108,6 +117,8 @@ impl Worker {
             untaken: HashMap::new(),
             given: Rc::default(),
             assigned: 0,
+            memory_limit,
+            group,
             channel: Rc::new(child.channel),
             process: Rc::new(child.process),
         };
@@ -124,7 +135,10 @@ impl Worker {
     ) {
         let (id, channel, process) = (self.id, self.channel.clone(), self.process.clone());
         let (late, scoreboard) = (events.clone(), self.scoreboard.clone());
-        let watchdog = tokio::task::spawn_local(self.watch_memory(events.clone()));
+        // A group does what the watchdog does, and sooner.
+        let bounded = self.group.as_ref().is_some_and(|group| group.bounds_memory);
+        let watchdog =
+            (!bounded).then(|| tokio::task::spawn_local(self.watch_memory(events.clone())));
         tokio::task::spawn_local(async move {
             let frames = async {
                 loop {
@@ -144,7 +158,9 @@ impl Worker {
                     let _ = events.send(Event::Broken(id, format!("{error:#}")));
                 }
             }
-            watchdog.abort();
+            if let Some(watchdog) = watchdog {
+                watchdog.abort();
+            }
             let _ = events.send(Event::Disconnected(id));
             let end = match tokio::time::timeout(LAST_BREATH, child::wait(&process.pidfd)).await {
                 Ok(end) => end,
@@ -170,12 +186,12 @@ impl Worker {
 
     fn watch_memory(&self, events: Events) -> impl Future<Output = ()> + use<> {
         let (id, pid, woken) = (self.id, self.pid(), self.given.clone());
-        let scoreboard = self.scoreboard.clone();
+        let (scoreboard, limit) = (self.scoreboard.clone(), self.memory_limit);
         // Of connections it accepts itself we hear nothing, and have to look all the time.
         let accepts = self.generation.config().balance.workers_accept();
         async move {
             let busy = || accepts || scoreboard.connections_open.load(Relaxed) > 0;
-            let resident = watchdog::grows_beyond(pid, watchdog::ceiling(), &woken, busy).await;
+            let resident = watchdog::grows_beyond(pid, limit, &woken, busy).await;
             let _ = events.send(Event::Broken(id, format!("holds {} MiB", resident >> 20)));
         }
     }
@@ -243,7 +259,40 @@ impl Worker {
         sandbox::selfcheck::verify(self.pid(), sandbox::probe::decided()?)
     }
 
+    /// How it ended, in words.
+    pub fn describe(&self, end: End) -> String {
+        match &self.group {
+            Some(group) if group.ran_out() => {
+                let limit = self.memory_limit >> 20;
+                format!("{end}: it held the {limit} MiB its cgroup allows")
+            }
+            _ => end.to_string(),
+        }
+    }
+
     pub fn pid(&self) -> i32 {
         self.process.pid.as_raw()
     }
+}
+
+/// Fiber stacks and tables an instance may have mapped besides its memory.
+const MAPPED_BESIDES: u64 = 4 << 20;
+/// Machine code, the runtime and buffers.
+const MAPPED_ANYWAY: u64 = 1 << 30;
+
+/// What the primary bounds from outside: a group where one can be had; else, besides the watchdog,
+/// how much a worker can map at all, which counts what it never touches and so is generous.
+fn confine(
+    process: &sys::Child,
+    id: WorkerId,
+    memory: u64,
+    max_instances: u32,
+) -> Result<Option<Group>> {
+    if sandbox::probe::decided()?.insecure {
+        return Ok(None);
+    }
+    let stacks = u64::from(max_instances) * MAPPED_BESIDES;
+    let mapped = memory.saturating_mul(2).saturating_add(stacks + MAPPED_ANYWAY);
+    sys::walls::limit_mapped_memory(process, mapped)?;
+    Ok(cgroup::claimed().group(&format!("worker-{id}"), memory, process.pid.as_raw()))
 }

@@ -2,6 +2,7 @@
 //! of them; each mechanism has a file of its own. Nothing here trusts the code it will confine:
 //! what `enter` takes away is gone before the first byte of an artifact is read.
 
+pub mod cgroup;
 pub mod dirs;
 pub mod fds;
 pub mod identity;

@@ -12,7 +12,7 @@ use nix::sys::wait::waitpid;
 
 use super::selfcheck::InForce;
 use super::walls::{NOBODY, Walls};
-use super::{Role, namespaces};
+use super::{Role, cgroup, namespaces};
 use crate::sys::{self, Spawn};
 
 /// The argument that makes a child the subject of the attempt.
@@ -38,6 +38,11 @@ pub fn decide(insecure: bool) -> Result<&'static Found> {
     Ok(DECIDED.get_or_init(|| found))
 }
 
+/// What was chosen, once it was.
+pub fn found() -> Option<&'static Found> {
+    DECIDED.get()
+}
+
 /// The walls of this run's children.
 pub fn decided() -> Result<Walls> {
     DECIDED.get().map(|found| found.walls).context("no sandbox has been chosen")
@@ -53,7 +58,7 @@ pub fn scopes_sockets() -> bool {
 pub fn untold_summary() -> Option<String> {
     static TOLD: AtomicBool = AtomicBool::new(false);
     let found = DECIDED.get()?;
-    (!TOLD.swap(true, Relaxed)).then(|| found.summary())
+    (!TOLD.swap(true, Relaxed)).then(|| found.summary(cgroup::claimed()))
 }
 
 /// Tries the strongest walls first.
@@ -154,19 +159,15 @@ pub fn run(walls: &str) -> Result<()> {
 }
 
 fn list(walls: &Walls) -> String {
-    let names = [
-        (walls.others, "pid,net"),
-        (walls.mount, "mnt"),
-        (walls.others, "ipc,uts"),
-        (walls.user, "user"),
-    ];
-    let names: Vec<&str> = names.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
-    if names.is_empty() { "sandbox".to_owned() } else { format!("ns {}", names.join(",")) }
+    match walls.namespaces() {
+        names if names.is_empty() => "sandbox".to_owned(),
+        names => format!("ns {}", names.join(",")),
+    }
 }
 
 impl Found {
     /// The start-up line and the first line of `host doctor`.
-    pub fn summary(&self) -> String {
+    pub fn summary(&self, groups: &cgroup::Groups) -> String {
         if self.walls.insecure {
             return "sandbox: NONE, as --insecure-no-sandbox asked: a plugin that escapes \
                     WebAssembly owns this user's account"
@@ -184,6 +185,7 @@ impl Found {
         }
         let own = nix::unistd::geteuid().as_raw();
         parts.push(format!("uid {}", self.walls.uid.unwrap_or(own)));
+        parts.push(groups.summary());
         let parts = parts.join(", ");
         match self.reduced.is_empty() {
             true => format!("sandbox: full ({parts})"),

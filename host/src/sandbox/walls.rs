@@ -36,6 +36,17 @@ impl Walls {
         }
     }
 
+    /// Which namespaces of its own a child has.
+    pub fn namespaces(&self) -> Vec<&'static str> {
+        let all = [
+            (self.others, &["pid", "net"][..]),
+            (self.mount, &["mnt"]),
+            (self.others, &["ipc", "uts"]),
+            (self.user, &["user"]),
+        ];
+        all.iter().filter(|(on, _)| *on).flat_map(|(_, names)| names.iter().copied()).collect()
+    }
+
     pub fn encode(&self) -> String {
         let on = [self.insecure, self.user, self.mount, self.others];
         let mut words: Vec<String> =

@@ -165,6 +165,20 @@ pub fn exec(path: &CString, args: &[CString], env: &[CString]) -> Errno {
     }
 }
 
+/// Bounds what a child of ours can have mapped for itself.
+pub fn limit_mapped_memory(child: &super::Child, most: u64) -> Result<()> {
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+    // SAFETY: reads one initialized structure; the child is not reaped, so its pid is its own.
+    let set = unsafe {
+        libc::prlimit(child.pid.as_raw(), libc::RLIMIT_DATA, &limit, std::ptr::null_mut())
+    };
+    match Errno::result(set) {
+        // What is gone needs no limit; why it is gone is told elsewhere.
+        Ok(_) | Err(Errno::ESRCH) => Ok(()),
+        Err(error) => Err(error).context("limit mapped memory of child"),
+    }
+}
+
 /// Whether the peer of this socket has gone.
 pub fn is_hung_up(socket: &impl std::os::fd::AsFd) -> Result<bool> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

@@ -41,7 +41,7 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::ipc::channel::Channel;
-use crate::ipc::message::{FromWorker, ToWorker};
+use crate::ipc::message::{FromWorker, ToWorker, brief};
 use crate::sandbox::{Grant, Role, Walls};
 use crate::scoreboard::Scoreboard;
 use crate::{engine, sandbox, sys};
@@ -83,7 +83,7 @@ pub fn run(walls: Walls) -> Result<()> {
             }
             Err(error) => {
                 // The primary says it; here it would be said twice.
-                let why = format!("{error:#}");
+                let why = brief(&error);
                 let failed = match error.downcast_ref::<BadArtifact>() {
                     Some(_) => FromWorker::BadArtifact(why),
                     None => FromWorker::Failed(why),

@@ -23,6 +23,7 @@ use super::{LAST_WORDS, conn::Conn, printed_to};
 use crate::engine::{self, EngineLimits};
 use crate::ipc::channel::Channel;
 use crate::ipc::cluster::{Cluster, FromProgram, ToProgram};
+use crate::ipc::message::brief;
 use crate::sandbox::{self, Walls};
 use crate::scoreboard::Scoreboard;
 use crate::sys;
@@ -51,7 +52,7 @@ pub fn run(walls: Walls) -> Result<()> {
             }
             Err(error) => {
                 // The primary says it; here it would be said twice.
-                channel.post(&FromProgram::Failed(format!("{error:#}")), vec![])?;
+                channel.post(&FromProgram::Failed(brief(&error)), vec![])?;
                 channel.flush().await?;
                 std::process::exit(1)
             }
