@@ -7,7 +7,7 @@
 // The host calls it for every connection, each in an instance of its own. `write` returns when the host has
 // taken the bytes: a client that does not read holds up this connection and nobody else.
 import { EventEmitter } from "./events.js";
-import { caseOf, dispose, payloadOf, u64 } from "./wit.js";
+import { caseOf, dispose, payloadOf, u64, writeAll } from "./wit.js";
 
 const READ_SIZE = 65536;
 
@@ -63,18 +63,7 @@ class Socket extends EventEmitter {
   }
 
   write(data) {
-    let bytes = typeof data === "string" ? this.#encoder.encode(data) : data;
-    while (bytes.length) {
-      const room = Number(this.#output.checkWrite());
-      if (room === 0) {
-        const pollable = this.#output.subscribe();
-        pollable.block();
-        dispose(pollable);
-        continue;
-      }
-      this.#output.write(bytes.subarray(0, room));
-      bytes = bytes.subarray(room);
-    }
+    writeAll(this.#output, typeof data === "string" ? this.#encoder.encode(data) : data);
     return true;
   }
 

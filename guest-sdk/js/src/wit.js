@@ -51,3 +51,18 @@ export function blocking(what, action, subscribe) {
     dispose(pollable);
   }
 }
+
+/** Hands all bytes to the host, and waits while the other side does not take them. */
+export function writeAll(stream, bytes) {
+  for (let at = 0; at < bytes.length; ) {
+    const room = Number(stream.checkWrite());
+    if (room === 0) {
+      const pollable = stream.subscribe();
+      pollable.block();
+      dispose(pollable);
+      continue;
+    }
+    stream.write(bytes.subarray(at, at + room));
+    at += room;
+  }
+}

@@ -1,7 +1,7 @@
 // Turns wasi:http's request into the Web's, and the Web's response into wasi:http's.
 import * as http from "wasi:http/types@0.2.12";
-import { dispose, payloadOf } from "../wit.js";
-import { Request, Response, dispatch, headersFrom } from "./web.js";
+import { dispose, payloadOf, writeAll } from "../wit.js";
+import { Request, Response, dispatch } from "./web.js";
 
 const { Fields, OutgoingBody, OutgoingResponse, ResponseOutparam } = http;
 
@@ -33,16 +33,20 @@ function readBody(incoming) {
   return whole;
 }
 
+function readHeaders(incoming) {
+  const fields = incoming.headers();
+  const pairs = fields.entries().map(([name, value]) => [name, decoder.decode(value)]);
+  dispose(fields);
+  return pairs;
+}
+
 function toRequest(incoming) {
   const { tag, val } = incoming.method();
   const scheme = incoming.scheme()?.tag === "HTTPS" ? "https" : "http";
-  const fields = incoming.headers();
-  const headers = headersFrom(fields.entries().map(([name, value]) => [name, decoder.decode(value)]));
-  dispose(fields);
-  const authority = incoming.authority() ?? headers.get("host") ?? "localhost";
+  const authority = incoming.authority() ?? "localhost";
   return new Request(`${scheme}://${authority}${incoming.pathWithQuery() ?? "/"}`, {
     method: tag === "other" ? val : tag.toUpperCase(),
-    headers,
+    headers: () => readHeaders(incoming),
     body: () => readBody(incoming),
   });
 }
@@ -56,7 +60,7 @@ function send(response, out) {
   const body = outgoing.body();
   ResponseOutparam.set(out, { tag: "ok", val: outgoing });
   const stream = body.write();
-  for (let at = 0; at < bytes.length; at += 4096) stream.blockingWriteAndFlush(bytes.subarray(at, at + 4096));
+  writeAll(stream, bytes);
   dispose(stream);
   OutgoingBody.finish(body, undefined);
 }

@@ -6,18 +6,41 @@ import { dispose } from "../wit.js";
 export class TextEncoder {
   encoding = "utf-8";
 
-  encode(text = "") {
-    // The engine knows UTF-8 only through the escapes of URLs.
-    const escaped = encodeURIComponent(`${text}`.toWellFormed());
-    const bytes = new Uint8Array(escaped.length);
-    let size = 0;
-    for (let at = 0; at < escaped.length; at++) {
-      const isEscape = escaped.charCodeAt(at) === 0x25;
-      bytes[size++] = isEscape ? parseInt(escaped.slice(at + 1, at + 3), 16) : escaped.charCodeAt(at);
-      if (isEscape) at += 2;
+  encode(value = "") {
+    const text = `${value}`;
+    const bytes = new Uint8Array(text.length);
+    for (let at = 0; at < text.length; at++) {
+      const code = text.charCodeAt(at);
+      if (code > 0x7f) return encodeAny(text);
+      bytes[at] = code;
     }
-    return bytes.slice(0, size);
+    return bytes;
   }
+}
+
+/** The engine knows UTF-8 only through the escapes of URLs. */
+function encodeAny(text) {
+  const escaped = encodeURIComponent(text.toWellFormed());
+  const bytes = new Uint8Array(escaped.length);
+  let size = 0;
+  for (let at = 0; at < escaped.length; at++) {
+    const isEscape = escaped.charCodeAt(at) === 0x25;
+    bytes[size++] = isEscape ? parseInt(escaped.slice(at + 1, at + 3), 16) : escaped.charCodeAt(at);
+    if (isEscape) at += 2;
+  }
+  return bytes.slice(0, size);
+}
+
+// So many arguments a call can have for sure.
+const PART = 4096;
+
+/** Text that is ASCII throughout; undefined for any other. */
+function decodeAscii(bytes) {
+  for (let at = 0; at < bytes.length; at++) if (bytes[at] > 0x7f) return undefined;
+  if (bytes.length <= PART) return String.fromCharCode.apply(null, bytes);
+  let text = "";
+  for (let at = 0; at < bytes.length; at += PART) text += String.fromCharCode.apply(null, bytes.subarray(at, at + PART));
+  return text;
 }
 
 export class TextDecoder {
@@ -25,6 +48,8 @@ export class TextDecoder {
 
   decode(input = new Uint8Array()) {
     const bytes = input instanceof Uint8Array ? input : new Uint8Array(input.buffer ?? input);
+    const ascii = decodeAscii(bytes);
+    if (ascii !== undefined) return ascii;
     let text = "";
     for (let at = 0; at < bytes.length; ) {
       const [code, size] = codePoint(bytes, at);

@@ -62,8 +62,6 @@ export class Headers {
   }
 }
 
-export const headersFrom = (pairs) => new Headers(pairs);
-
 class Body {
   #source;
   bodyUsed = false;
@@ -95,18 +93,35 @@ class Body {
     });
   }
 
-  bytes = () => this.#take((bytes) => bytes);
-  arrayBuffer = () => this.#take((bytes) => bytes.slice().buffer);
-  text = () => this.#take((bytes) => decoder.decode(bytes));
-  json = () => this.#take((bytes) => JSON.parse(decoder.decode(bytes)));
+  bytes() {
+    return this.#take((bytes) => bytes);
+  }
+  arrayBuffer() {
+    return this.#take((bytes) => bytes.slice().buffer);
+  }
+  text() {
+    return this.#take((bytes) => decoder.decode(bytes));
+  }
+  json() {
+    return this.#take((bytes) => JSON.parse(decoder.decode(bytes)));
+  }
 }
 
 export class Request extends Body {
+  #headers;
+
   constructor(input, init = {}) {
     super(init.body ?? (input instanceof Request ? () => input.bytesNow() : null));
     this.url = input instanceof Request ? input.url : `${input}`;
     this.method = (init.method ?? input.method ?? "GET").toUpperCase();
-    this.headers = new Headers(init.headers ?? input.headers ?? []);
+    this.#headers = init.headers ?? input.headers ?? [];
+    if (typeof this.#headers !== "function") this.#headers = new Headers(this.#headers);
+  }
+
+  /** From a function when they are asked for: most handlers do not look at them. */
+  get headers() {
+    if (typeof this.#headers === "function") this.#headers = new Headers(this.#headers());
+    return this.#headers;
   }
 
   clone() {
