@@ -50,11 +50,14 @@ fn what_a_program_leaves_behind_ends_with_it() {
 fn a_reload_lets_children_finish() {
     let mut server = serving(&[], &[]);
     let old = server.workers()[0];
-    let child = left(&server, "sh", script("sleep 1; echo finished"), false);
+    let text = "trap 'echo finished; exit' USR1; echo begun; while :; do sleep 0.02; done";
+    let child = left(&server, "sh", script(text), false);
+    server.wait_output("[worker 1 sh] begun");
     server.signal(Signal::SIGHUP);
     server.wait_ready(2);
     gone(old);
     assert!(process::is_alive(child), "it ended with its worker");
+    process::signal(child, Signal::SIGUSR1);
     server.wait_output("[worker 1 sh] finished");
     server.finish();
 }
