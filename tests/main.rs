@@ -25,6 +25,7 @@ mod new;
 mod reload;
 mod sandbox;
 mod sdk;
+mod security_page;
 mod serve;
 mod service;
 mod smuggling;

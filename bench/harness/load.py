@@ -1,8 +1,11 @@
 """Load generators, pinned to the load's core."""
 
 import json
+import os
 import re
+import socket
 import subprocess
+import time
 from dataclasses import dataclass
 
 from .servers import place, shown
@@ -108,3 +111,31 @@ def h2load(settings, server):
     rate = float(re.search(r"finished in .*?, ([\d.]+) req/s", text).group(1))
     done, bad = re.search(r"(\d+) succeeded, (\d+) failed", text).groups()
     return Sample(rate, cpu * 1e6 / max(int(done), 1), errors=int(bad))
+
+
+PACE = 0.002
+ASKED = b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n"
+
+
+def paced(settings, port, seconds):
+    """One client on one connection at a modest rate, in this process: what a user would notice."""
+    waits, errors, stream = [], 0, None
+    mine = os.sched_getaffinity(0)
+    # Beside the worker it asks nobody competes with it for a CPU but that worker.
+    place(settings.server_cpus, settings)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        begun = time.perf_counter()
+        try:
+            stream = stream or socket.create_connection(("127.0.0.1", port), 5)
+            stream.sendall(ASKED)
+            answer = stream.recv(4096)
+            if not answer.startswith(b"HTTP/1.1 200"):
+                raise OSError(f"answer {answer[:40]!r}")
+        except OSError:
+            errors, stream = errors + 1, None
+        waits.append(time.perf_counter() - begun)
+        time.sleep(PACE)
+    os.sched_setaffinity(0, mine)
+    waits.sort()
+    return Sample(len(waits) / seconds, p99_us=waits[int(len(waits) * 0.99)] * 1e6, errors=errors)

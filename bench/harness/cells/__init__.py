@@ -13,4 +13,4 @@ def cell(name, group):
 
 
 # Importing a module registers its cells; the order here is the table's.
-from . import http, process, ipc, raw, reload, children, languages  # noqa: E402, F401
+from . import http, process, ipc, raw, reload, children, languages, walls  # noqa: E402, F401

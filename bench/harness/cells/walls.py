@@ -1,0 +1,123 @@
+"""What the walls cost, and what they are worth: throughput and start with and without the sandbox,
+and the latency of a well-behaved client while others attack."""
+
+import contextlib
+import os
+import re
+import signal
+import time
+from dataclasses import replace
+
+from .. import compare, load, procfs, servers
+from ..attacks import Attackers
+from ..settings import Skip
+from . import cell
+from .http import REUSE
+from .process import first_answer, workers
+
+WITHOUT = "--insecure-no-sandbox"
+
+
+@cell("sandbox", "walls")
+def sandbox(settings):
+    """Requests per second behind all walls and without any; many short rounds, since little is at stake."""
+    rows = []
+    for title, flags in (("fresh instances", ()), ("reused × 128", (REUSE, "128"))):
+        plugin = settings.plugin("hello")
+        with (
+            servers.host(settings, plugin, *flags) as walled,
+            servers.host(settings, plugin, *flags, WITHOUT, name="no sandbox") as bare,
+        ):
+            sides = {s.name: lambda s=s: load.wrk(settings, s, 1) for s in (walled, bare)}
+            compare.interleave(1, sides)
+            samples = compare.interleave(max(3, 5 * settings.rounds), sides)
+        pair = samples[walled.name], samples[bare.name]
+        row = compare.rate_row(f"sandbox, {title}", *pair, (walled.name, bare.name), 0.98)
+        ratios = sorted(a.rate / b.rate for a, b in zip(*pair))
+        quarter = len(ratios) // 4
+        row.spread += f", middle half {ratios[quarter]:.3f}–{ratios[-1 - quarter]:.3f}"
+        rows.append(row)
+    return rows
+
+
+def ready_ms(server):
+    """From the death of the only worker to its successor's first answer."""
+    victim = workers(server)[0]
+    begun = time.perf_counter()
+    os.kill(victim, signal.SIGKILL)
+    while time.perf_counter() < begun + 10:
+        try:
+            first_answer(server.port, patience=0.5)
+            return (time.perf_counter() - begun) * 1e3
+        except (OSError, RuntimeError):
+            time.sleep(0.0005)
+    raise RuntimeError("no answer within 10 s of killing the worker")
+
+
+@cell("lockdown", "walls")
+def lockdown(settings):
+    """What the walls add to the start of a worker: namespaces, an empty root, two filters."""
+    plugin = settings.plugin("hello")
+
+    def once(*flags):
+        with servers.host(settings, plugin, *flags, pinned=False) as server:
+            first_answer(server.port)
+            return ready_ms(server)
+
+    sides = {"walls": lambda: once(), "none": lambda: once(WITHOUT)}
+    samples = compare.interleave(3 if settings.quick else 21, sides)
+    walls, none = (compare.median(samples[name]) for name in ("walls", "none"))
+    row = compare.at_most("start of a worker: walls add", walls - none, 5, "ms")
+    row.ours, row.peer = f"{walls:.1f} ms to an answer", f"{none:.1f} ms without walls"
+    return [row]
+
+
+def worker_pids(server):
+    found = {}
+    for pid in server.below():
+        match = re.match(r"host: worker (\d+) ", procfs.title(pid))
+        if match:
+            found[int(match.group(1))] = pid
+    return [found[number] for number in sorted(found)]
+
+
+@contextlib.contextmanager
+def two_workers(settings):
+    """Each on a CPU of its own, as they would be: the attacked one beside its attackers."""
+    if settings.server_cpus == settings.load_cpus:
+        raise Skip("it takes two CPUs")
+    port = servers.free_port()
+    flags = ("--listen-per-worker", port, "--request-timeout", "2s", "--max-memory-size", "64M")
+    plugin = settings.plugin("fixture")
+    with servers.host(settings, plugin, *flags, workers=2) as server:
+        first, second = worker_pids(server)
+        os.sched_setaffinity(first, settings.load_cpus)
+        os.sched_setaffinity(second, settings.server_cpus)
+        yield server, port
+
+
+@cell("fairness", "walls")
+def fairness(settings):
+    """p99 of one client at a modest rate while seven kinds of attack go on at once."""
+    # Turns of 100 ms, as real-time processes take them, would be all that is measured.
+    settings = replace(settings, realtime=False)
+    seconds = max(2, settings.seconds)
+    rows = []
+    with two_workers(settings) as (server, port):
+        calm = [load.paced(settings, port + n, seconds) for n in (0, 1)]
+        with Attackers(settings, port):
+            time.sleep(1)
+            same, other = (load.paced(settings, port + n, seconds) for n in (0, 1))
+        after = load.paced(settings, port, seconds)
+        alive = len(worker_pids(server))
+    for where, before, under, bar in (
+        ("another worker", calm[1], other, 2 * calm[1].p99_us / 1e3),
+        ("the attacked worker", calm[0], same, 20 + 5 * calm[0].p99_us / 1e3),
+    ):
+        title = f"p99 under seven attacks at once, {where}"
+        row = compare.at_most(title, under.p99_us / 1e3, round(bar, 2), "ms")
+        row.ok = row.ok and not under.errors
+        row.ours = f"{under.rate:.0f}/s, {under.errors} failed, {alive} of 2 workers left"
+        row.peer = f"undisturbed {before.p99_us / 1e3:.2f} ms; after {after.p99_us / 1e3:.2f} ms"
+        rows.append(row)
+    return rows
