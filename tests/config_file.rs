@@ -105,7 +105,7 @@ fn flags_win_over_the_file() {
     assert_eq!(server.workers().len(), 1);
     assert_ne!(server.address().port(), 1);
     assert_eq!(server.tell(&["reload"]).split(" serving").next(), Some("generation 2"));
-    assert_eq!(server.workers().len(), 1);
+    wait_for("the old worker to end", || (server.workers().len() == 1).then_some(()));
     server.finish();
 }
 

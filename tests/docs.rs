@@ -93,6 +93,7 @@ fn place() -> Scratch {
     let scratch = Scratch::new();
     for (name, made_of) in [
         ("app.wasm", "hello"),
+        ("hello.wasm", "hello"),
         ("api.wasm", "hello"),
         ("pages.wasm", "hello"),
         ("counter.wasm", "counter"),
@@ -111,7 +112,10 @@ fn here(line: &str, scratch: &Scratch) -> Vec<String> {
         args.push(match (args.last().map(String::as_str), word) {
             (Some("--listen"), _) => "127.0.0.1:0".to_owned(),
             (Some("--control"), _) => scratch.at(file),
-            _ if file.ends_with(".wasm") => scratch.at(file),
+            _ if file.ends_with(".wasm") => match word.split_once('=') {
+                Some((name, _)) => format!("{name}={}", scratch.at("hello.wasm")),
+                None => scratch.at(file),
+            },
             _ => word.to_owned(),
         });
     }
@@ -174,7 +178,10 @@ fn every_command_and_flag_the_pages_mention_exists() {
 fn the_configuration_in_the_pages_is_right() {
     let scratch = place();
     for block in blocks().into_iter().filter(|block| block.language == "toml") {
-        let file = scratch.write("host.toml", &block.text);
+        // A page may show one table alone.
+        let whole = block.text.contains("plugin =");
+        let start = if whole { "" } else { "plugin = \"app.wasm\"\n" };
+        let file = scratch.write("host.toml", format!("{start}{}", block.text));
         let mut check = Command::new(env!("CARGO_BIN_EXE_host"));
         check.current_dir(scratch.path());
         let ended = once::run_command(check, &["check", &file]);
