@@ -1,19 +1,21 @@
 //! One accepted connection: the socket, the bytes a former owner already read from it, and the
 //! state that the connection's task, its request and the sweeper share. Client bytes only.
 
+mod state;
+
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::ipc::message::Ends;
+
+pub use state::{ConnState, Phase};
 
 pub enum Stream {
     Tcp(TcpStream),
@@ -194,146 +196,5 @@ impl AsyncWrite for Conn {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
-    }
-}
-
-/// Where a connection stands. The order of the numbers is that of a request's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
-#[repr(u8)]
-pub enum Phase {
-    /// Nothing read yet.
-    Fresh = 0,
-    /// Answered and flushed, waiting for the next request.
-    Idle = 1,
-    /// A request's head is coming in.
-    Head = 2,
-    /// A request is in the plugin's hands, or its answer on the way.
-    Busy = 3,
-    /// The answer is complete but perhaps not all in the kernel's hands.
-    Finishing = 4,
-}
-
-/// Shared by the connection's task, the request body (which plugin code owns and may hold on to)
-/// and the sweeper. Relaxed atomics only because the body must be `Send`; all run on one thread.
-pub struct ConnState {
-    phase: AtomicU8,
-    /// The sweep in which the phase began, or in which a blocked write was first seen.
-    since: AtomicU32,
-    now: AtomicU32,
-    in_flight: AtomicU32,
-    /// The client does not take what we write.
-    blocked: AtomicBool,
-    /// The last request's body was read to its end, so the next byte begins a request.
-    body_read: AtomicBool,
-    expired: AtomicBool,
-    task: AtomicWaker,
-}
-
-impl Default for ConnState {
-    fn default() -> ConnState {
-        ConnState {
-            phase: AtomicU8::new(Phase::Fresh as u8),
-            since: AtomicU32::new(0),
-            now: AtomicU32::new(0),
-            in_flight: AtomicU32::new(0),
-            blocked: AtomicBool::new(false),
-            body_read: AtomicBool::new(true),
-            expired: AtomicBool::new(false),
-            task: AtomicWaker::new(),
-        }
-    }
-}
-
-impl ConnState {
-    pub fn phase(&self) -> Phase {
-        match self.phase.load(Relaxed) {
-            0 => Phase::Fresh,
-            1 => Phase::Idle,
-            2 => Phase::Head,
-            3 => Phase::Busy,
-            _ => Phase::Finishing,
-        }
-    }
-
-    fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Relaxed);
-        self.since.store(self.now.load(Relaxed), Relaxed);
-    }
-
-    fn bytes_came(&self) {
-        if self.phase() <= Phase::Idle {
-            self.enter(Phase::Head);
-        }
-    }
-
-    fn wrote(&self, ready: bool) {
-        if self.blocked.load(Relaxed) == ready {
-            self.blocked.store(!ready, Relaxed);
-            self.since.store(self.now.load(Relaxed), Relaxed);
-        }
-    }
-
-    fn flushed(&self) {
-        if self.phase() == Phase::Finishing {
-            self.enter(Phase::Idle);
-        }
-    }
-
-    pub fn request_begins(&self, has_body: bool) {
-        self.in_flight.fetch_add(1, Relaxed);
-        self.body_read.store(!has_body, Relaxed);
-        self.enter(Phase::Busy);
-    }
-
-    pub fn request_body_ended(&self) {
-        self.body_read.store(true, Relaxed);
-    }
-
-    pub fn request_ended(&self) {
-        if self.in_flight.fetch_sub(1, Relaxed) == 1 {
-            self.enter(Phase::Finishing);
-        }
-    }
-
-    /// Between two requests, with no byte of either in the HTTP library's own state: what it has
-    /// read but not parsed comes out with the connection.
-    pub fn between_requests(&self) -> bool {
-        self.phase() <= Phase::Head && self.body_read.load(Relaxed)
-    }
-
-    pub fn blocked(&self) -> bool {
-        self.blocked.load(Relaxed)
-    }
-
-    /// Sweeps spent in the present phase.
-    pub fn age(&self) -> u32 {
-        self.now.load(Relaxed).wrapping_sub(self.since.load(Relaxed))
-    }
-
-    pub fn sweep(&self, now: u32) {
-        self.now.store(now, Relaxed);
-    }
-
-    /// A connection of an older worker begins its life here.
-    pub fn born(&self, now: u32) {
-        self.now.store(now, Relaxed);
-        self.since.store(now, Relaxed);
-    }
-
-    pub fn expire(&self) {
-        self.expired.store(true, Relaxed);
-        self.task.wake();
-    }
-
-    pub fn expired(&self) -> bool {
-        self.expired.load(Relaxed)
-    }
-
-    pub fn wake(&self) {
-        self.task.wake();
-    }
-
-    pub fn register(&self, cx: &Context<'_>) {
-        self.task.register(cx.waker());
     }
 }

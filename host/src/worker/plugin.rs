@@ -1,11 +1,13 @@
 //! From an artifact to something that can be instantiated: load, link, and find what it exports.
 
+mod missing;
+mod serving;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, ResourceType};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_config::WasiConfig;
@@ -14,6 +16,8 @@ use wasmtime_wasi_http::{p2, p3};
 use super::settings::Protocol;
 use super::state::{State, Template};
 use super::{http02, imports};
+use missing::missing_imports;
+use serving::{Serving, exported, has_import, is_command};
 
 /// Adds imports beyond WASI, such as `host:cluster`.
 type Extension<'a> = &'a dyn Fn(&mut Linker<State>) -> Result<()>;
@@ -248,109 +252,4 @@ fn uses_wasi_03(component: &Component) -> bool {
     let mut names =
         ty.imports(engine).map(|(name, _)| name).chain(ty.exports(engine).map(|(name, _)| name));
     names.any(|name| name.starts_with("wasi:") && name.contains("@0.3"))
-}
-
-fn has_import(component: &Component, interface: &str) -> bool {
-    let ty = component.component_type();
-    ty.imports(component.engine()).any(|(name, _)| name.split('@').next() == Some(interface))
-}
-
-fn has_export(component: &Component, start: &str) -> bool {
-    let ty = component.component_type();
-    ty.exports(component.engine()).any(|(name, _)| name.starts_with(start))
-}
-
-fn exported(component: &Component) -> String {
-    let ty = component.component_type();
-    let names: Vec<&str> = ty.exports(component.engine()).map(|(name, _)| name).collect();
-    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
-}
-
-fn is_command(component: &Component) -> bool {
-    has_export(component, "wasi:cli/run@0.2")
-}
-
-/// What a plugin does with connections.
-enum Serving {
-    V02(ComponentExportIndex),
-    V03,
-    Connections(ComponentExportIndex),
-    Accepts,
-    Nothing,
-}
-
-impl Serving {
-    fn choose(component: &Component, protocol: Option<Protocol>) -> Result<Serving> {
-        // Any 0.2 is found under the newest name.
-        let http = match export(component, "wasi:http/incoming-handler@0.2.12", "handle") {
-            _ if has_export(component, "wasi:http/handler@0.3") => Some(Serving::V03),
-            handle => handle.map(Serving::V02),
-        };
-        let handle = export(component, "host:cluster/connection-handler@0.1.0", "handle");
-        let accepts = is_command(component) && has_import(component, "host:cluster/connections");
-        let tcp = match handle {
-            Some(handle) => Some(Serving::Connections(handle)),
-            None => accepts.then_some(Serving::Accepts),
-        };
-        match (http, tcp, protocol) {
-            (Some(_), Some(_), None) if handle.is_some() => bail!(
-                "the plugin serves both HTTP and raw connections; choose with --protocol http or --protocol tcp"
-            ),
-            (Some(http), _, None | Some(Protocol::Http)) => Ok(http),
-            (_, Some(tcp), None | Some(Protocol::Tcp)) => Ok(tcp),
-            (None, _, Some(Protocol::Http)) => {
-                bail!("--protocol http: the plugin exports {}", exported(component))
-            }
-            (_, None, Some(Protocol::Tcp)) => bail!(
-                "--protocol tcp: the plugin neither exports host:cluster/connection-handler nor is a command that accepts connections"
-            ),
-            (None, None, None) if is_command(component) || Exports::of(component).any() => {
-                Ok(Serving::Nothing)
-            }
-            (None, None, None) => bail!(
-                "the plugin exports {}; expected wasi:http/incoming-handler@0.2, wasi:http/handler@0.3, host:cluster/connection-handler or wasi:cli/run@0.2",
-                exported(component)
-            ),
-        }
-    }
-}
-
-/// The names of the imports that `linker` cannot satisfy, in the plugin's order. wasmtime reports
-/// the first only, so each name found missing is filled with a stub before the next try.
-pub fn missing_imports(component: &Component, linker: &Linker<State>) -> Vec<String> {
-    let mut linker = linker.clone();
-    let mut missing = Vec::new();
-    let ty = component.component_type();
-    for (name, item) in ty.imports(component.engine()) {
-        let Err(error) = linker.instantiate_pre(component) else { break };
-        let error = format!("{error:?}");
-        if error.contains(&format!("`{name}`")) {
-            missing.push(name.to_owned());
-            let _ = fill(&mut linker, component.engine(), name, &item.ty);
-        }
-    }
-    missing
-}
-
-fn fill(
-    linker: &mut Linker<State>,
-    engine: &Engine,
-    name: &str,
-    item: &ComponentItem,
-) -> Result<()> {
-    linker.allow_shadowing(true);
-    let ComponentItem::ComponentInstance(instance) = item else {
-        return Ok(linker.root().func_new(name, |_, _, _, _| Ok(()))?);
-    };
-    let mut stub = linker.instance(name)?;
-    for (name, item) in instance.exports(engine) {
-        match item.ty {
-            ComponentItem::ComponentFunc(_) => stub.func_new(name, |_, _, _, _| Ok(()))?,
-            ComponentItem::Resource(_) => {
-                stub.resource(name, ResourceType::host::<()>(), |_, _| Ok(()))?
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
