@@ -93,7 +93,7 @@ fn place() -> Scratch {
     let scratch = Scratch::new();
     for (name, made_of) in [
         ("app.wasm", "hello"),
-        ("hello.wasm", "hello"),
+        ("program.wasm", "bench_nothing"),
         ("api.wasm", "hello"),
         ("pages.wasm", "hello"),
         ("counter.wasm", "counter"),
@@ -113,7 +113,7 @@ fn here(line: &str, scratch: &Scratch) -> Vec<String> {
             (Some("--listen"), _) => "127.0.0.1:0".to_owned(),
             (Some("--control"), _) => scratch.at(file),
             _ if file.ends_with(".wasm") => match word.split_once('=') {
-                Some((name, _)) => format!("{name}={}", scratch.at("hello.wasm")),
+                Some((name, _)) => format!("{name}={}", scratch.at("program.wasm")),
                 None => scratch.at(file),
             },
             _ => word.to_owned(),

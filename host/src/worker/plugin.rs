@@ -17,7 +17,7 @@ use super::settings::Protocol;
 use super::state::{State, Template};
 use super::{http02, imports};
 use missing::missing_imports;
-use serving::{Serving, exported, has_import, is_command};
+use serving::{Serving, exported, has_export, has_import, is_command};
 
 /// Adds imports beyond WASI, such as `host:cluster`.
 type Extension<'a> = &'a dyn Fn(&mut Linker<State>) -> Result<()>;

@@ -11,7 +11,7 @@ pub fn has_import(component: &Component, interface: &str) -> bool {
     ty.imports(component.engine()).any(|(name, _)| name.split('@').next() == Some(interface))
 }
 
-fn has_export(component: &Component, start: &str) -> bool {
+pub fn has_export(component: &Component, start: &str) -> bool {
     let ty = component.component_type();
     ty.exports(component.engine()).any(|(name, _)| name.starts_with(start))
 }
