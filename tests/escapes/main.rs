@@ -51,7 +51,7 @@ fn end(result: Result<()>) -> ExitCode {
 
 fn run() -> Result<()> {
     let found = sandbox::probe::decide(false)?;
-    println!("as uid {}: {}", nix::unistd::geteuid(), found.summary());
+    println!("as uid {}: {}", nix::unistd::geteuid(), found.summary(&Default::default()));
     let mut failures = attempts::run(found)?;
     failures += filters::run()?;
     failures += endings::run(found)?;

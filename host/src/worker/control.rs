@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use tokio::io::Interest;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{Notify, mpsc};
 
 use super::conn::{Conn, Released};
 use super::connector::ResolverLine;
@@ -37,7 +38,7 @@ pub async fn follow(
     if let Some(orders) = worker.shared.children.take_orders() {
         tokio::task::spawn_local(carry(orders, channel.clone()));
     }
-    let mut end = Ending::new(&channel, &worker);
+    let mut end = Ending::new(&channel, &worker, &took);
     let mut acceptors = Vec::new();
     loop {
         let received = tokio::select! {
@@ -74,7 +75,7 @@ pub async fn follow(
             }
             ToWorker::Drain { hand_back } => {
                 acceptors.drain(..).for_each(|task| task.abort());
-                end.drain(if hand_back { release_to(channel.clone()) } else { Drain::Close });
+                end.drain(if hand_back { end.release() } else { Drain::Close });
             }
         }
     }
@@ -86,6 +87,7 @@ pub async fn follow(
     if let Some(messages) = &worker.shared.line {
         let _ = tokio::time::timeout(LAST_MESSAGES, messages.wait_sent()).await;
     }
+    took.tell(&channel);
     tokio::time::timeout(LAST_WORDS, channel.flush()).await.unwrap_or(Ok(()))?;
     Ok(end.code.unwrap_or(0))
 }
@@ -103,6 +105,7 @@ async fn carry(mut orders: UnboundedReceiver<Order>, channel: Rc<ToPrimary>) {
 struct Ending {
     channel: Rc<ToPrimary>,
     worker: Rc<Worker>,
+    took: Took,
     drained: Rc<Notify>,
     begun: bool,
     /// The first one asked for.
@@ -110,9 +113,9 @@ struct Ending {
 }
 
 impl Ending {
-    fn new(channel: &Rc<ToPrimary>, worker: &Rc<Worker>) -> Ending {
-        let (channel, worker) = (channel.clone(), worker.clone());
-        Ending { channel, worker, drained: Rc::default(), begun: false, code: None }
+    fn new(channel: &Rc<ToPrimary>, worker: &Rc<Worker>, took: &Took) -> Ending {
+        let (channel, worker, took) = (channel.clone(), worker.clone(), took.clone());
+        Ending { channel, worker, took, drained: Rc::default(), begun: false, code: None }
     }
 
     async fn fulfil(&mut self, wish: Wish) {
@@ -131,16 +134,28 @@ impl Ending {
             }
             Wish::HandBack { fd, mut ends } => {
                 let read = std::mem::take(&mut ends.read);
+                self.took.tell(&self.channel);
                 let _ = self.channel.post(&FromWorker::HandBack { ends, read }, vec![fd]);
             }
         }
+    }
+
+    /// Each connection that comes free goes back to the primary.
+    fn release(&self) -> Drain {
+        let (channel, took) = (self.channel.clone(), self.took.clone());
+        Drain::Release(Rc::new(move |released: Released| {
+            let Released { fd, read, ends } = released;
+            took.tell(&channel);
+            let message = FromWorker::HandBack { ends, read: read.to_vec() };
+            let _ = channel.post(&message, vec![fd]);
+        }))
     }
 
     /// The worker's own decision, which the primary has to know.
     fn leave(&mut self, disconnected: bool) {
         if !self.begun {
             let _ = self.channel.post(&FromWorker::Leaving { disconnected }, vec![]);
-            self.drain(release_to(self.channel.clone()));
+            self.drain(self.release());
         }
     }
 
@@ -166,38 +181,45 @@ fn serve(conn: Conn, worker: &Rc<Worker>) {
     }
 }
 
-fn release_to(channel: Rc<ToPrimary>) -> Drain {
-    Drain::Release(Rc::new(move |released: Released| {
-        let Released { fd, read, ends } = released;
-        let message = FromWorker::HandBack { ends, read: read.to_vec() };
-        let _ = channel.post(&message, vec![fd]);
-    }))
-}
-
 /// Tells the primary, in batches, which connections have been read from.
-#[derive(Clone)]
-struct Took(mpsc::UnboundedSender<ConnectionId>);
+#[derive(Clone, Default)]
+struct Took {
+    ids: Arc<Mutex<Vec<ConnectionId>>>,
+    work: Arc<Notify>,
+}
 
 /// Of one frame.
 const BATCH: usize = 1024;
 
 impl Took {
     fn start(channel: Rc<ToPrimary>) -> Took {
-        let (took, mut taken) = mpsc::unbounded_channel();
+        let took = Took::default();
+        let teller = took.clone();
         tokio::task::spawn_local(async move {
-            let mut ids = Vec::new();
-            while taken.recv_many(&mut ids, BATCH).await > 0 {
-                let message = FromWorker::Took(std::mem::take(&mut ids));
-                if channel.post(&message, vec![]).is_err() {
-                    return;
-                }
+            loop {
+                teller.work.notified().await;
+                teller.tell(&channel);
             }
         });
-        Took(took)
+        took
     }
 
     fn note(&self, id: ConnectionId) {
-        let _ = self.0.send(id);
+        self.lock().push(id);
+        self.work.notify_one();
+    }
+
+    /// Comes before a connection is handed back and before the end: of one the primary does not know
+    /// to be taken it would give away its own copy too.
+    fn tell(&self, channel: &ToPrimary) {
+        let ids = std::mem::take(&mut *self.lock());
+        for batch in ids.chunks(BATCH) {
+            let _ = channel.post(&FromWorker::Took(batch.to_vec()), vec![]);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<ConnectionId>> {
+        self.ids.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
