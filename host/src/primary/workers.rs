@@ -152,11 +152,16 @@ impl Worker {
                     }
                 }
             };
-            tokio::select! {
-                _ = frames => {}
-                Err(error) = channel.pump(|| drop(events.send(Event::CaughtUp))) => {
+            let pump = async {
+                if let Err(error) = channel.pump(|| drop(events.send(Event::CaughtUp))).await {
                     let _ = events.send(Event::Broken(id, format!("{error:#}")));
                 }
+                // What it sent before, such as connections it handed back, still counts.
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = frames => {}
+                () = pump => {}
             }
             if let Some(watchdog) = watchdog {
                 watchdog.abort();

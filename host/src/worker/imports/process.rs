@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::DynPollable;
@@ -190,10 +191,19 @@ impl State {
         }
     }
 
-    /// A program is told only after it was started.
+    /// As the primary sees it.
     fn pid(&self) -> u32 {
         let told = self.shared.settings.process.pid;
-        if told > 0 { told } else { self.shared.scoreboard.pid.load(Relaxed) as u32 }
+        if told > 0 {
+            return told;
+        }
+        // The primary writes down a new process's number, and one that has just begun may ask before.
+        let noted = || self.shared.scoreboard.pid.load(Relaxed) as u32;
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while noted() == 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        noted()
     }
 
     /// Pages in memory; the second field of statm. Where that cannot be had, the most there ever were.
