@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::sandbox::cgroup::Groups;
 use crate::sandbox::probe::{self, Found};
-use crate::sandbox::seccomp::rules;
+use crate::sandbox::seccomp::{denied, rules};
 
 pub fn run(system_calls: bool) -> Result<()> {
     if system_calls {
@@ -75,11 +75,11 @@ fn print_system_calls() {
         }
     }
     println!("refused to the resolver, which may do anything else:");
-    for (call, why) in rules::NOT_FOR_NAMES {
+    for (call, why) in denied::to_resolver() {
         println!("  {call:>4}: {why}");
     }
     println!("refused to native programs, which may do anything else:");
-    for (call, why) in rules::NOT_FOR_PROGRAMS {
+    for (call, why) in denied::to_programs() {
         println!("  {call:>4}: {why}");
     }
     println!("answered with an error:");

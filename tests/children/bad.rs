@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{ask, granted, script, serving};
 use crate::support::once::{self, refused};
-use crate::support::{Scratch, Server, plugin, process, wait_for, wat};
+use crate::support::{Scratch, Server, plugin, process, settled, wait_for, wat};
 
 fn error(server: &Server, wanted: Value) -> String {
     let answer = ask(server, "/exec", wanted.clone());
@@ -137,16 +137,6 @@ fn nothing_is_left_of_what_went_wrong() {
     assert_eq!(everybody().len(), processes);
     assert!(!process::has_zombies(server.pid()));
     server.finish();
-}
-
-/// A number that has stopped changing.
-fn settled(number: impl Fn() -> usize) -> usize {
-    let mut last = number();
-    wait_for("it to settle", || {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        let now = number();
-        (std::mem::replace(&mut last, now) == now).then_some(now)
-    })
 }
 
 #[test]

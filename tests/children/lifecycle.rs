@@ -1,12 +1,10 @@
 //! Whom a child outlives.
 
-use std::time::Duration;
-
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{ask, script, serving};
-use crate::support::{DEADLINE, Server, process, wait_for};
+use crate::support::{DEADLINE, Server, process, settled, wait_for};
 
 fn left(server: &Server, program: &str, args: Value, detached: bool) -> u32 {
     let stdio = json!(["ignore", "inherit", "inherit"]);
@@ -123,8 +121,7 @@ fn spawning_leaves_nothing_behind() {
     (0..20).for_each(|_| once());
     let everybody = || [vec![server.pid()], process::children(server.pid())].concat();
     let open = || everybody().into_iter().map(process::open_files).sum::<usize>();
-    std::thread::sleep(Duration::from_millis(200));
-    let (before, processes) = (open(), everybody().len());
+    let (before, processes) = (settled(open), everybody().len());
     (0..200).for_each(|_| once());
     crate::support::wait_within(DEADLINE, "what is open to close", || {
         (open() <= before).then_some(())

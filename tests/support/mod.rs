@@ -35,3 +35,14 @@ pub fn wait_within<T>(limit: Duration, what: &str, mut condition: impl FnMut() -
         std::thread::sleep(Duration::from_millis(2));
     }
 }
+
+/// A number once it has stopped changing: the same in so many looks in a row.
+pub fn settled(mut number: impl FnMut() -> usize) -> usize {
+    const LOOKS: u32 = 20;
+    let (mut last, mut same) = (number(), 0);
+    wait_for("it to settle", || {
+        let now = number();
+        same = if std::mem::replace(&mut last, now) == now { same + 1 } else { 0 };
+        (same >= LOOKS).then_some(now)
+    })
+}

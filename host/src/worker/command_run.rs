@@ -9,12 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::runtime::LocalRuntime;
 use tokio::sync::mpsc::UnboundedReceiver;
-use wasmtime_wasi::I32Exit;
 
 use super::command::Zygote;
 use super::failure::Failure;
 use super::file_threads;
-use super::imports::{Attached, Role, Shared, Wish, ending};
+use super::imports::{Attached, Role, Shared, Wish, exit_code};
 use super::pipe::{Input, Output};
 use super::plugin::{Command, Exports, Handler, Plugin};
 use super::settings::Settings;
@@ -144,25 +143,19 @@ impl Program {
                 .await
             }
         };
-        let code = match result {
-            Ok(Ok(())) => 0,
-            Ok(Err(())) => 1,
-            // Its code is on its way already.
-            Err(error) if ending(&error).is_some() => 0,
-            Err(error) => match error.downcast_ref::<I32Exit>() {
-                Some(exit) => exit.0 as u8,
-                None => {
-                    let refused = store.data().memory.refused;
-                    if refused {
-                        self.shared.scoreboard.memory_refused.store(1, Relaxed);
-                    }
-                    let reason = Failure::trapped(&error, refused).reason().unwrap_or_default();
-                    if let Some(stderr) = &self.stderr {
-                        stderr.write_all(format!("{reason}\n").as_bytes()).await;
-                    }
-                    1
+        let code = match exit_code(result) {
+            Ok(code) => code,
+            Err(error) => {
+                let refused = store.data().memory.refused;
+                if refused {
+                    self.shared.scoreboard.memory_refused.store(1, Relaxed);
                 }
-            },
+                let reason = Failure::trapped(&error, refused).reason().unwrap_or_default();
+                if let Some(stderr) = &self.stderr {
+                    stderr.write_all(format!("{reason}\n").as_bytes()).await;
+                }
+                1
+            }
         };
         // It goes with the process.
         std::mem::forget(store);

@@ -3,13 +3,11 @@
 
 use std::rc::Rc;
 
-use wasmtime_wasi::I32Exit;
-
 use super::context::Worker;
 use super::failure::Failure;
-use super::imports::{Wish, ending};
+use super::imports::{Wish, exit_code};
 
-/// What an error of the loop, or a trap, ends the worker with.
+/// What a trap in the loop ends the worker with.
 const FAILED: u8 = 1;
 
 pub async fn run(worker: Rc<Worker>) {
@@ -36,13 +34,5 @@ async fn main(worker: &Rc<Worker>) -> Result<u8, Failure> {
             command.wasi_cli_run().call_run(&mut store).await
         })
         .await;
-    match result {
-        Ok(Ok(())) => Ok(0),
-        Ok(Err(())) => Ok(FAILED),
-        Err(error) if ending(&error).is_some() => Ok(0),
-        Err(error) => match error.downcast_ref::<I32Exit>() {
-            Some(exit) => Ok(exit.0 as u8),
-            None => Err(worker.trapped(&error, store.data())),
-        },
-    }
+    exit_code(result).map_err(|error| worker.trapped(&error, store.data()))
 }

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::sync::mpsc;
-use wasmtime_wasi::I32Exit;
 
 use super::epoch::Epoch;
 use super::failure::Failure;
 use super::imports::program::{Event, Order, Program};
 use super::imports::socket::Socket;
-use super::imports::{Attached, Drained, Facts, Incoming, Role, Shared, Wish, ending};
+use super::imports::{Attached, Drained, Facts, Incoming, Role, Shared, Wish, exit_code};
 use super::plugin::{Artifact, Plugin};
 use super::settings::Settings;
 use super::state::{Preopens, Template};
@@ -210,20 +209,14 @@ impl Guest {
                 command.wasi_cli_run().call_run(&mut store).await
             })
             .await;
-        match result {
-            Ok(Ok(())) => 0,
-            Ok(Err(())) => 1,
-            // Its code is on its way already.
-            Err(error) if ending(&error).is_some() => 0,
-            Err(error) => match error.downcast_ref::<I32Exit>() {
-                Some(exit) => exit.0 as u8,
-                None => {
-                    let refused = store.data().memory.refused;
-                    let reason = Failure::trapped(&error, refused).reason();
-                    self.stderr.line(&reason.unwrap_or_default());
-                    1
-                }
-            },
+        match exit_code(result) {
+            Ok(code) => code,
+            Err(error) => {
+                let refused = store.data().memory.refused;
+                let reason = Failure::trapped(&error, refused).reason();
+                self.stderr.line(&reason.unwrap_or_default());
+                1
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //! A call that is on no list kills the process; the few that a library may try and live without
 //! get an error. `rules` holds the lists, with a reason beside every rule.
 
+pub mod denied;
 pub mod rules;
 
 use std::collections::BTreeMap;
@@ -43,14 +44,14 @@ pub fn install_first(role: Role, files: Files) -> Result<()> {
         (Role::Compiler, _) => &[rules::COMPILE],
     };
     for (error, calls) in rules::REFUSED {
-        apply(&refusing(*error, calls)?).context("refuse system calls")?;
+        apply(&refusing(*error, *calls)?).context("refuse system calls")?;
     }
     apply(&allowing(lists)?).context("filter system calls")
 }
 
 /// For the resolver, whose C library may do much: takes away what it has no business with.
 pub fn install_denials() -> Result<()> {
-    apply(&refusing(libc::EPERM, rules::NOT_FOR_NAMES)?).context("refuse system calls")
+    apply(&refusing(libc::EPERM, denied::to_resolver())?).context("refuse system calls")
 }
 
 /// For native programs: made once, as every run needs the same.
@@ -59,7 +60,7 @@ pub struct Denials(BpfProgram, BpfProgram);
 impl Denials {
     pub fn for_native() -> Result<Denials> {
         let mut calls: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-        for (call, _) in rules::NOT_FOR_PROGRAMS {
+        for (call, _) in denied::to_programs() {
             calls.insert(*call, vec![]);
         }
         let user = SeccompCondition::new(
@@ -115,8 +116,11 @@ pub fn allowing(lists: &[&[Rule]]) -> Result<BpfProgram> {
     program(calls, SeccompAction::KillProcess, SeccompAction::Allow)
 }
 
-fn refusing(error: i32, calls: &[(i64, &str)]) -> Result<BpfProgram> {
-    let calls = calls.iter().map(|(call, _)| (*call, vec![])).collect();
+fn refusing<'a>(
+    error: i32,
+    calls: impl IntoIterator<Item = &'a (i64, &'a str)>,
+) -> Result<BpfProgram> {
+    let calls = calls.into_iter().map(|(call, _)| (*call, vec![])).collect();
     program(calls, SeccompAction::Allow, SeccompAction::Errno(error as u32))
 }
 

@@ -13,10 +13,10 @@ use super::bindings::cluster::messages::{Message, MessageError, RequestId};
 use super::bindings::cluster::types::Signal;
 use super::child::{Child, Event, Slot};
 use super::exec::Execution;
-use super::ipc::{PendingReply, message, send_error};
+use super::ipc::{PendingReply, message, news, room, send_error, take};
 use super::spawn::child_exit;
-use super::{address, pollable, ready_now};
-use crate::ipc::line::{Line, Nothing, SendError};
+use super::{address, pollable};
+use crate::ipc::line::{Line, SendError};
 use crate::worker::pipe;
 use crate::worker::state::State;
 
@@ -116,13 +116,8 @@ impl HostChild for State {
         &mut self,
         child: Resource<Handle>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
-        let Some(line) = self.child(&child)?.line.clone() else {
-            return ready_now(&mut self.table);
-        };
-        pollable(&mut self.table, move || {
-            let line = line.clone();
-            async move { line.wait_room().await }
-        })
+        let line = self.child(&child)?.line.clone();
+        room(&mut self.table, line)
     }
 
     fn receive(
@@ -130,26 +125,15 @@ impl HostChild for State {
         child: Resource<Handle>,
     ) -> wasmtime::Result<Result<Message, MessageError>> {
         let child = self.child(&child)?;
-        let received = line(&child).and_then(|line| {
-            line.receive().map_err(|nothing| match nothing {
-                Nothing::Yet => MessageError::WouldBlock,
-                Nothing::Ever => MessageError::NotConnected,
-            })
-        });
-        Ok(received.map(message))
+        Ok(line(&child).and_then(take))
     }
 
     fn subscribe_receive(
         &mut self,
         child: Resource<Handle>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
-        let Some(line) = self.child(&child)?.line.clone() else {
-            return ready_now(&mut self.table);
-        };
-        pollable(&mut self.table, move || {
-            let line = line.clone();
-            async move { line.wait_news().await }
-        })
+        let line = self.child(&child)?.line.clone();
+        news(&mut self.table, line)
     }
 
     fn request(

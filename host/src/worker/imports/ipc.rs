@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wasmtime::component::Resource;
+use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::p2::DynPollable;
 
 use super::bindings::cluster::ipc::Host;
@@ -14,6 +14,8 @@ use super::bindings::cluster::messages::{
 use super::{Wish, pollable, ready_now, within};
 use crate::ipc::line::{Line, Nothing, Received, SendError};
 use crate::worker::state::State;
+
+type Waits = wasmtime::Result<Resource<DynPollable>>;
 
 /// A reply that is awaited.
 pub struct PendingReply {
@@ -51,6 +53,32 @@ pub fn send_error(error: SendError, max: usize) -> MessageError {
         SendError::TooLarge => MessageError::TooLarge(max as u64),
         SendError::NoSuchRequest => MessageError::NoSuchRequest,
     }
+}
+
+/// Ready when the line takes another message, or there is none.
+pub fn room(table: &mut ResourceTable, line: Option<Line>) -> Waits {
+    let Some(line) = line else { return ready_now(table) };
+    pollable(table, move || {
+        let line = line.clone();
+        async move { line.wait_room().await }
+    })
+}
+
+/// Ready when something has arrived on the line, or nothing ever will.
+pub fn news(table: &mut ResourceTable, line: Option<Line>) -> Waits {
+    let Some(line) = line else { return ready_now(table) };
+    pollable(table, move || {
+        let line = line.clone();
+        async move { line.wait_news().await }
+    })
+}
+
+/// The next message, or why there is none.
+pub fn take(line: &Line) -> Result<Message, MessageError> {
+    line.receive().map(message).map_err(|nothing| match nothing {
+        Nothing::Yet => MessageError::WouldBlock,
+        Nothing::Ever => MessageError::NotConnected,
+    })
 }
 
 pub fn message(received: Received) -> Message {
@@ -145,27 +173,18 @@ impl Host for State {
     }
 
     fn subscribe_send(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
-        let Some(line) = self.shared.line.clone() else { return ready_now(&mut self.table) };
-        pollable(&mut self.table, move || {
-            let line = line.clone();
-            async move { line.wait_room().await }
-        })
+        room(&mut self.table, self.shared.line.clone())
     }
 
     fn receive(&mut self) -> wasmtime::Result<Result<Message, MessageError>> {
         if self.shared.handles_messages.load(Relaxed) {
             return Ok(Err(MessageError::HandledElsewhere));
         }
-        let received = self.line().and_then(|line| {
-            line.receive().map_err(|nothing| match nothing {
-                Nothing::Yet => MessageError::WouldBlock,
-                Nothing::Ever => MessageError::NotConnected,
-            })
-        });
+        let received = self.line().and_then(take);
         if received.is_ok() {
             self.shared.scoreboard.messages_received.fetch_add(1, Relaxed);
         }
-        Ok(received.map(message))
+        Ok(received)
     }
 
     async fn blocking_receive(
@@ -187,13 +206,7 @@ impl Host for State {
 
     fn subscribe(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
         let elsewhere = self.shared.handles_messages.load(Relaxed);
-        match self.shared.line.clone().filter(|_| !elsewhere) {
-            None => ready_now(&mut self.table),
-            Some(line) => pollable(&mut self.table, move || {
-                let line = line.clone();
-                async move { line.wait_news().await }
-            }),
-        }
+        news(&mut self.table, self.shared.line.clone().filter(|_| !elsewhere))
     }
 
     fn request(

@@ -28,7 +28,7 @@ use super::state::State;
 
 pub use address::signal;
 pub use connections::{Connection, Incoming, Taker};
-pub use exit::{Ending, ending};
+pub use exit::{Ending, ending, exit_code};
 pub use shared::{Attached, Drained, Facts, Role, Shared, Wish};
 
 pub mod bindings {

@@ -14,9 +14,9 @@ use super::bindings::cluster::primary::{
     ListeningEvent, MessageEvent, SetupChanges, Skipped, WorkerCount, WorkerInfo, WorkerState,
 };
 use super::bindings::cluster::types::{ExitStatus, Signal};
-use super::ipc::{PendingReply, message, send_error};
+use super::ipc::{PendingReply, message, room, send_error};
 use super::program::{Event, NoLine, Program};
-use super::{Connection, Shared, address, pollable, ready_now, within};
+use super::{Connection, Shared, address, pollable, within};
 use crate::ipc::cluster::{
     Answer, Changes, Cluster, FromProgram, Question, Refusal, Seen, Stage, Status,
 };
@@ -140,13 +140,8 @@ impl Host for State {
     }
 
     fn subscribe_send(&mut self, to: u32) -> wasmtime::Result<Resource<DynPollable>> {
-        match self.program()?.1.line(to) {
-            Err(_) => ready_now(&mut self.table),
-            Ok(line) => pollable(&mut self.table, move || {
-                let line = line.clone();
-                async move { line.wait_room().await }
-            }),
-        }
+        let line = self.program()?.1.line(to).ok();
+        room(&mut self.table, line)
     }
 
     fn broadcast(&mut self, body: Vec<u8>) -> wasmtime::Result<Result<Vec<Skipped>, MessageError>> {
