@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
@@ -12,24 +13,28 @@ use serde::de::DeserializeOwned;
 use super::channel::MAX_FRAME;
 use crate::sys;
 
+/// Where a frame arrives before it is decoded: one for all channels of a process that has one thread,
+/// and in no heap, because a fresh one would be cleared, and so copied, in every fork.
+static ARRIVING: Mutex<[u8; MAX_FRAME]> = Mutex::new([0; MAX_FRAME]);
+
 pub struct Blocking<Out, In> {
     socket: OwnedFd,
-    buffer: Vec<u8>,
     types: PhantomData<fn(Out) -> In>,
 }
 
 impl<Out: Serialize, In: DeserializeOwned> Blocking<Out, In> {
     pub fn new(socket: OwnedFd) -> Blocking<Out, In> {
-        Blocking { socket, buffer: vec![0; MAX_FRAME], types: PhantomData }
+        Blocking { socket, types: PhantomData }
     }
 
     /// The next message; `None` when the peer has closed.
     pub fn recv(&mut self) -> Result<Option<(In, Vec<OwnedFd>)>> {
+        let mut buffer = ARRIVING.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            match sys::recv_with_fds(self.socket.as_fd(), &mut self.buffer) {
+            match sys::recv_with_fds(self.socket.as_fd(), &mut *buffer) {
                 Ok(None) | Err(Errno::ECONNRESET) => return Ok(None),
                 Ok(Some((length, fds))) => {
-                    let message = postcard::from_bytes(&self.buffer[..length]);
+                    let message = postcard::from_bytes(&buffer[..length]);
                     return Ok(Some((message.context("decode frame")?, fds)));
                 }
                 Err(Errno::EAGAIN) => self.wait(PollFlags::POLLIN)?,

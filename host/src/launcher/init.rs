@@ -96,7 +96,7 @@ fn start(launcher: &Launcher, program: &Native, job: Job) -> Result<sys::Child, 
             let why = become_program(launcher, program, job);
             // The reader waits for this or for exec, and nobody reads the exit code.
             let _ = File::from(tell).write_all(&postcard::to_stdvec(&why).unwrap_or_default());
-            std::process::exit(127)
+            sys::exit_now(127)
         }
         Forked::Parent(child) => {
             drop((tell, job));

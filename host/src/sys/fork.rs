@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::unistd::{ForkResult, Pid};
 
 use super::spawn::clone_args;
-use super::{Child, IdMaps};
+use super::{Child, IdMaps, exit_now};
 
 pub enum Forked {
     Child,
@@ -48,7 +48,7 @@ pub fn clone_into(namespaces: u64, ids: Option<&IdMaps>) -> Result<Forked> {
         drop(ready);
         let go = nix::unistd::read(&go, &mut [0]);
         if go != Ok(1) {
-            std::process::exit(1);
+            exit_now(1);
         }
         return Ok(Forked::Child);
     }
