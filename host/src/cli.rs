@@ -96,7 +96,7 @@ pub struct PluginFlags {
     /// The component to serve: .wasm or .wat; a core module with component metadata is wrapped
     #[arg(long, value_name = "FILE", required_unless_present = "config")]
     pub plugin: Option<PathBuf>,
-    /// Reload when the plugin file changes
+    /// Reload when the file of the plugin, or of a program it may start, changes
     #[arg(long)]
     pub watch: bool,
     /// Set an environment variable of the plugin; `K` alone passes the host's own on

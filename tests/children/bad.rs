@@ -74,19 +74,39 @@ fn a_native_program_that_vanished_or_changed_is_not_started_until_a_reload() {
     server.finish();
 }
 
+#[test]
+fn watch_reloads_when_a_program_changes() {
+    let scratch = Scratch::new();
+    open(scratch.path(), 0o755);
+    let tool = scratch.write("tool", "#!/bin/sh\necho one\n");
+    open(scratch.path().join("tool"), 0o755);
+    let mut server = serving(&[&format!("tool={tool}")], &["--watch"]);
+    scratch.write("tool", "#!/bin/sh\necho another\n");
+    server.wait_ready(2);
+    assert_eq!(ask(&server, "/exec", json!({ "program": "tool" }))["stdout"], "another\n");
+    server.finish();
+}
+
 fn open(path: impl AsRef<std::path::Path>, mode: u32) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("set permissions");
 }
 
 #[test]
-fn a_wasm_program_runs_as_it_was_loaded() {
+fn a_wasm_program_that_vanished_or_changed_is_not_started_until_a_reload() {
     let scratch = Scratch::new();
     let file = scratch.at("actor.wasm");
     std::fs::copy(plugin("actor"), &file).expect("copy the program");
-    let server = serving(&[&format!("copy={file}")], &[]);
+    let mut server = serving(&[&format!("copy={file}")], &[]);
+    let wanted = json!({ "program": "copy", "args": ["say", "still"] });
+    assert_eq!(ask(&server, "/exec", wanted.clone())["stdout"], "still\n");
     std::fs::write(&file, b"no program").expect("overwrite it");
-    let answer = ask(&server, "/exec", json!({ "program": "copy", "args": ["say", "still"] }));
-    assert_eq!(answer["stdout"], "still\n");
+    assert_eq!(error(&server, wanted.clone()), "program changed");
+    std::fs::copy(plugin("actor"), &file).expect("copy the program");
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    server.wait_ready(2);
+    assert_eq!(ask(&server, "/exec", wanted.clone())["stdout"], "still\n");
+    std::fs::remove_file(&file).expect("remove the program");
+    assert_eq!(error(&server, wanted), "program missing");
     server.finish();
 }
 

@@ -214,14 +214,16 @@ impl Pool {
         Ok(())
     }
 
-    /// `--watch`: follows the plugin file of the current generation.
+    /// `--watch`: follows the files of the current generation.
     pub fn watch_file(&mut self) {
         if let Some(task) = self.watcher.take() {
             task.abort();
         }
         if self.config.watch {
             let Links { output, events, .. } = self.links.clone();
-            match super::watch::start(&self.config.plugin, events, output) {
+            let programs = self.config.programs.iter().map(|program| &*program.path);
+            let files = std::iter::once(&*self.config.plugin).chain(programs);
+            match super::watch::start(files, events, output) {
                 Ok(task) => self.watcher = Some(task),
                 Err(error) => self.log(&format!("--watch: {error:#}")),
             }

@@ -31,6 +31,8 @@ pub struct Programs {
 
 struct Program {
     grant: ProgramGrant,
+    /// Of its file, before anything was read from it.
+    identity: Identity,
     kind: Kind,
 }
 
@@ -59,15 +61,19 @@ impl Programs {
         for grant in config.programs.iter().cloned() {
             let name = grant.name.clone();
             let load = async {
+                let shown = grant.path.display();
+                let identity =
+                    Identity::of(&grant.path).with_context(|| format!("read {shown}"))?;
                 if is_wasm(&grant.path)? {
-                    return Ok(Kind::Wasm(Box::new(Wasm::new(&grant, compiler).await?)));
+                    let wasm = Wasm::new(&grant, compiler).await?;
+                    return Ok((identity, Kind::Wasm(Box::new(wasm))));
                 }
                 natives += 1;
-                Ok(Kind::Native(natives - 1, Box::new(native(&grant)?)))
+                Ok((identity, Kind::Native(natives - 1, Box::new(native(&grant, identity)?))))
             };
-            let kind: Result<Kind> = load.await;
-            let kind = kind.with_context(|| format!("--program {name}"))?;
-            all.push(Program { grant, kind });
+            let loaded: Result<(Identity, Kind)> = load.await;
+            let (identity, kind) = loaded.with_context(|| format!("--program {name}"))?;
+            all.push(Program { grant, identity, kind });
         }
         let output = compiler.output.clone();
         let max_message = config.max_message_size;
@@ -97,15 +103,15 @@ impl Programs {
         match &program.kind {
             // Its sandbox has one user, who may do nothing.
             Kind::Wasm(_) if words.uid.is_some() || words.gid.is_some() => {
-                Err(SpawnError::NotPermitted)
+                return Err(SpawnError::NotPermitted);
             }
-            Kind::Wasm(_) => Ok(grant.limits.memory),
-            Kind::Native(..) if spawn.ipc => Err(SpawnError::Unsupported),
-            Kind::Native(_, native) => match Identity::of(&grant.path) {
-                Ok(now) if now == native.identity => Ok(grant.limits.memory),
-                Ok(_) => Err(SpawnError::Changed),
-                Err(_) => Err(SpawnError::Missing),
-            },
+            Kind::Native(..) if spawn.ipc => return Err(SpawnError::Unsupported),
+            _ => {}
+        }
+        match Identity::of(&grant.path) {
+            Ok(now) if now == program.identity => Ok(grant.limits.memory),
+            Ok(_) => Err(SpawnError::Changed),
+            Err(_) => Err(SpawnError::Missing),
         }
     }
 
@@ -220,12 +226,11 @@ fn is_wasm(path: &Path) -> Result<bool> {
     Ok(file.read_exact(&mut start).is_ok() && start == *b"\0asm")
 }
 
-fn native(grant: &ProgramGrant) -> Result<Native> {
+fn native(grant: &ProgramGrant, identity: Identity) -> Result<Native> {
     let shown = grant.path.display();
     let file = grant.path.canonicalize().with_context(|| format!("find {shown}"))?;
     ensure!(file.is_file(), "{shown}: not a file");
     nix::unistd::access(&file, nix::unistd::AccessFlags::X_OK)
         .with_context(|| format!("run {shown}"))?;
-    let identity = Identity::of(&file).with_context(|| format!("stat {shown}"))?;
     Ok(Native { grant: grant.clone(), file, identity })
 }

@@ -1,12 +1,14 @@
-//! `--watch`: tells when a plugin file has been replaced or rewritten. The kernel says so (inotify),
-//! so nothing wakes up in between. Watches the directory, since builds replace files by new ones.
+//! `--watch`: tells when one of a plugin's files has been replaced or rewritten. The kernel says so
+//! (inotify), so nothing wakes up in between. Watches directories, since builds replace files by new
+//! ones.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use tokio::io::Interest;
 
 use super::output::Output;
@@ -16,36 +18,48 @@ use crate::sys;
 /// A build touches its result several times; wait until it has been quiet for so long.
 const QUIET: Duration = Duration::from_millis(200);
 
+/// Names to look out for, each in the directory watched as that.
+type Names = HashSet<(WatchDescriptor, OsString)>;
+
 /// Watches until the returned task is aborted.
-pub fn start(file: &Path, events: Events, output: Output) -> Result<tokio::task::JoinHandle<()>> {
-    let directory = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let name = file.file_name().context("it has no file name")?.to_owned();
+pub fn start<'a>(
+    files: impl Iterator<Item = &'a Path>,
+    events: Events,
+    output: Output,
+) -> Result<tokio::task::JoinHandle<()>> {
     let flags = InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC;
     let inotify = Inotify::init(flags).context("start inotify")?;
-    // A hard link is only seen as a creation.
-    let changes =
-        AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE;
-    inotify
-        .add_watch(directory, changes)
-        .with_context(|| format!("watch {}", directory.display()))?;
+    let mut names = Names::new();
+    for file in files {
+        names.insert(watch(&inotify, file).with_context(|| format!("watch {}", file.display()))?);
+    }
     Ok(tokio::task::spawn_local(async move {
-        if let Err(error) = run(inotify, &name, &events).await {
+        if let Err(error) = run(inotify, &names, &events).await {
             output.log(&format!("watch: {error:#}"));
         }
     }))
 }
 
-async fn run(inotify: Inotify, name: &OsString, events: &Events) -> Result<()> {
+fn watch(inotify: &Inotify, file: &Path) -> Result<(WatchDescriptor, OsString)> {
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let name = file.file_name().context("it has no file name")?.to_owned();
+    // A hard link is only seen as a creation.
+    let changes =
+        AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE;
+    Ok((inotify.add_watch(directory, changes)?, name))
+}
+
+async fn run(inotify: Inotify, names: &Names, events: &Events) -> Result<()> {
     let copy = std::os::fd::AsFd::as_fd(&inotify).try_clone_to_owned()?;
     let watched = sys::watch(copy, Interest::READABLE).context("watch inotify")?;
     loop {
-        if !changed(&watched, &inotify, name).await? {
+        if !changed(&watched, &inotify, names).await? {
             continue;
         }
-        while let Ok(more) = tokio::time::timeout(QUIET, changed(&watched, &inotify, name)).await {
+        while let Ok(more) = tokio::time::timeout(QUIET, changed(&watched, &inotify, names)).await {
             more?;
         }
         if events.send(Event::FileChanged).is_err() {
@@ -54,15 +68,17 @@ async fn run(inotify: Inotify, name: &OsString, events: &Events) -> Result<()> {
     }
 }
 
-/// Waits for changes in the directory; whether one of them was our file's.
+/// Waits for changes in the directory; whether one of them was a file of ours.
 async fn changed(
     watched: &tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>,
     inotify: &Inotify,
-    name: &OsString,
+    names: &Names,
 ) -> Result<bool> {
     let mut ready = watched.readable().await.context("wait for inotify")?;
     match inotify.read_events() {
-        Ok(changes) => Ok(changes.iter().any(|change| change.name.as_ref() == Some(name))),
+        Ok(changes) => Ok(changes.into_iter().any(|change| {
+            change.name.is_some_and(|name| names.contains(&(change.wd, name)))
+        })),
         Err(nix::errno::Errno::EAGAIN) => {
             ready.clear_ready();
             Ok(false)
