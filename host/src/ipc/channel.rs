@@ -22,12 +22,17 @@ pub const MAX_FRAME: usize = 192 * 1024;
 /// Frames that may wait for a peer that does not read.
 const MAX_WAITING: usize = 4096;
 
+thread_local! {
+    /// Where a frame arrives before it is decoded; one for all channels of the event loop, so that
+    /// they cost no memory each.
+    static ARRIVING: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_FRAME].into());
+}
+
 /// One end of a channel that sends `Out` and receives `In`; the peer holds the mirror.
 pub struct Channel<Out, In> {
     socket: AsyncFd<OwnedFd>,
     waiting: RefCell<VecDeque<(Vec<u8>, Vec<OwnedFd>)>>,
     more: Notify,
-    buffer: RefCell<Vec<u8>>,
     types: PhantomData<fn(Out) -> In>,
 }
 
@@ -48,7 +53,6 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
             socket: sys::watch(socket, interest).context("watch channel")?,
             waiting: RefCell::default(),
             more: Notify::new(),
-            buffer: RefCell::new(vec![0; MAX_FRAME]),
             types: PhantomData,
         })
     }
@@ -70,17 +74,15 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     /// `None` when nothing has arrived, `Some(None)` at the end of the stream.
     #[allow(clippy::type_complexity)]
     fn try_recv(&self) -> Result<Option<Option<(In, Vec<OwnedFd>)>>> {
-        let mut buffer = self.buffer.borrow_mut();
-        match sys::recv_with_fds(self.socket.as_fd(), &mut buffer) {
+        ARRIVING.with_borrow_mut(|buffer| match sys::recv_with_fds(self.socket.as_fd(), buffer) {
             Ok(None) | Err(Errno::ECONNRESET) => Ok(Some(None)),
             Ok(Some((length, fds))) => {
-                let message = postcard::from_bytes(&buffer[..length]).context("decode frame")?;
-                Ok(Some(Some((message, fds))))
+                let message = postcard::from_bytes(&buffer[..length]);
+                Ok(Some(Some((message.context("decode frame")?, fds))))
             }
-            Err(Errno::EAGAIN) => Ok(None),
-            Err(Errno::EINTR) => Ok(None),
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
             Err(error) => Err(error).context("receive frame"),
-        }
+        })
     }
 
     /// Sends now, or as soon as the peer reads, in order. Fails when the peer is gone or has let

@@ -3,8 +3,8 @@
 use nix::sys::signal::Signal;
 
 use super::WorkerId;
+use super::accepted::Accepted;
 use super::balance::{self, Load};
-use super::listen::Accepted;
 use super::pool::{Phase, Pool};
 use super::workers::{State, Worker};
 use crate::ipc::message::ConnectionId;

@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::accepted::Accepted;
 use super::access_log::AccessLog;
 use super::control::{Orders, Socket, Wanted};
 use super::handover::{Heir, Progress};
-use super::listen::Accepted;
 use super::output::Output;
 use super::pool::{Phase, Pool};
 use super::scale::{Operation, Reply};
@@ -223,6 +223,7 @@ impl Fleet {
             Event::DrainOver(id) => pool.drain_over(id),
             Event::Compiled(number, generation) => pool.compiled(number, generation),
             Event::Recompiled(generation) => pool.recompiled(generation)?,
+            Event::Confined(id, group) => pool.confined(id, group)?,
             Event::Healthy(id, health) => pool.healthy(id, health)?,
             Event::Inspect => pool.inspect(),
             Event::FileChanged if pool.phase == Phase::Serving => {

@@ -11,8 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
+use super::accepted::Accepted;
 use super::fleet::Fleet;
-use super::listen::{Accepted, Listener};
+use super::listen::Listener;
 use super::pool::{Phase, Pool};
 use super::scale::Reply;
 use super::service::Service;

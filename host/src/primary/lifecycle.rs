@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
+use super::accepted::Accepted;
 use super::child::End;
 use super::children::Owner;
 use super::compile::one_line;
-use super::listen::{self, Accepted};
+use super::listen;
 use super::news::What;
 use super::pool::{Phase, Pool, run_acceptor};
 use super::status;
@@ -40,14 +41,17 @@ impl Pool {
             FromWorker::HandBack { ends, read } => {
                 for fd in fds {
                     let (ends, read) = (ends.clone(), read.clone());
-                    self.dispatch(Accepted { fd, ends, read, only: None });
+                    self.dispatch(Accepted::again(fd, ends, read));
                 }
             }
         }
         Ok(())
     }
 
-    fn ready(&mut self, id: WorkerId) -> Result<()> {
+    pub(super) fn ready(&mut self, id: WorkerId) -> Result<()> {
+        if !self.is_confined(id) {
+            return Ok(());
+        }
         let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
         if let Err(error) = worker.verify() {
             worker.failure = Some(format!("its sandbox is not what it should be: {error:#}"));

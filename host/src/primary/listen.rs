@@ -14,6 +14,7 @@ use tokio::io::Interest;
 
 use tokio::sync::{mpsc, watch};
 
+use super::accepted::Accepted;
 use super::output::Output;
 use crate::config::ListenSpec;
 use crate::ipc::message::Ends;
@@ -209,16 +210,6 @@ fn inherit(number: i32) -> Result<Listener> {
     Ok(Listener { fd: socket.into(), address, unlink: None, inherited: true })
 }
 
-/// A connection that waits for a worker.
-pub struct Accepted {
-    pub fd: OwnedFd,
-    pub ends: Ends,
-    /// Bytes an earlier worker had read already.
-    pub read: Vec<u8>,
-    /// Set for a port that belongs to one worker.
-    pub only: Option<super::WorkerId>,
-}
-
 /// What an accept loop needs to know.
 pub struct Acceptor {
     pub listener: OwnedFd,
@@ -251,8 +242,7 @@ impl Acceptor {
                 Ok((fd, peer)) => {
                     let local = local_address(&fd, self.local);
                     let ends = Ends { peer, local, ..Ends::default() };
-                    let only = self.only;
-                    permit.send((self.pool, Accepted { fd, ends, read: Vec::new(), only }));
+                    permit.send((self.pool, Accepted::fresh(fd, ends, self.only)));
                 }
                 Err(Errno::EAGAIN) => ready.clear_ready(),
                 Err(error) => {

@@ -3,6 +3,7 @@
 
 pub mod balance;
 
+mod accepted;
 mod access_log;
 mod backoff;
 mod bound;
@@ -10,6 +11,7 @@ mod cache;
 mod child;
 mod children;
 mod compile;
+mod confine;
 mod control;
 mod dispatch;
 mod exposition;
@@ -109,6 +111,7 @@ pub enum Event {
     DrainOver(WorkerId),
     Compiled(u64, Result<Generation>),
     Recompiled(Result<Generation>),
+    Confined(WorkerId, Option<cgroup::Group>),
     Healthy(WorkerId, Result<()>),
     Inspect,
     FileChanged,

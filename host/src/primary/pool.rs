@@ -11,13 +11,14 @@ use anyhow::{Context, Result};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::accepted::Accepted;
 use super::access_log::AccessLog;
 use super::backoff::Backoff;
 use super::bound::Bound;
 use super::children::Children;
 use super::compile::Compiler;
 use super::generation::Generation;
-use super::listen::{Accepted, Acceptor, Listener};
+use super::listen::{Acceptor, Listener};
 use super::news::{News, What};
 use super::outbound::Resolver;
 use super::output::Output;

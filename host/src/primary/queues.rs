@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::sync::mpsc;
 
+use super::accepted::Accepted;
 use super::fleet::Fleet;
-use super::listen::Accepted;
 use super::service::Service;
 use super::signals::Wish;
 use super::{Event, PoolId, control, handover};

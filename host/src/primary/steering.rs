@@ -5,10 +5,11 @@ use std::os::fd::OwnedFd;
 use anyhow::Result;
 use nix::sys::signal::Signal;
 
+use super::accepted::Accepted;
 use super::balance::Policy;
 use super::child::End;
 use super::children::Owner;
-use super::listen::{Accepted, Address};
+use super::listen::Address;
 use super::pool::{Phase, Pool, Seat};
 use super::program::{self, EPILOGUE, MAX_OFFERED, Program, Start};
 use super::workers::{State, Worker};
@@ -168,7 +169,7 @@ impl Pool {
             FromProgram::HandOver { worker, mut ends } => {
                 let Some(fd) = fds.pop() else { return };
                 let read = std::mem::take(&mut ends.read);
-                self.give_to(WorkerId(worker), Accepted { fd, ends, read, only: None });
+                self.give_to(WorkerId(worker), Accepted::again(fd, ends, read));
             }
         }
     }

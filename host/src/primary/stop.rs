@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use nix::sys::signal::Signal;
 
 use super::WorkerId;
-use super::listen::Accepted;
+use super::accepted::Accepted;
 use super::news::What;
 use super::pool::{Phase, Pool};
 use crate::ipc::cluster::ToProgram;
@@ -53,7 +53,7 @@ impl Pool {
             listener.retire();
             while let Ok((fd, peer)) = sys::accept(listener.fd.as_fd()) {
                 let ends = Ends { peer, local: listener.address.tcp(), ..Ends::default() };
-                rest.push(Accepted { fd, ends, read: Vec::new(), only: None });
+                rest.push(Accepted::fresh(fd, ends, None));
             }
         }
         rest.into_iter().for_each(|connection| self.dispatch(connection));

@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::PoolId;
+use super::accepted::Accepted;
 use super::fleet::Fleet;
-use super::listen::{Accepted, Listener};
+use super::listen::Listener;
 use super::pool::{Phase, Pool};
 use crate::config::ListenSpec;
 use crate::ipc::channel::Channel;
@@ -114,7 +115,7 @@ impl Fleet {
                 let ToHeir::Connection { pool, ends, read } = message else { continue };
                 let pool = names.iter().position(|name| *name == pool).unwrap_or(0);
                 let Ok(fd) = only(fds) else { continue };
-                let connection = Accepted { fd, ends, read, only: None };
+                let connection = Accepted::again(fd, ends, read);
                 if accepted.send((PoolId(pool), connection)).await.is_err() {
                     return;
                 }

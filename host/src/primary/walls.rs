@@ -23,7 +23,7 @@ pub fn of(worker: &Worker) -> WallStatus {
         limited_by: "watchdog".to_owned(),
         ..WallStatus::default()
     };
-    if worker.group.as_ref().is_some_and(|group| group.bounds_memory) {
+    if worker.confinement.bounds_memory() {
         walls.limited_by = "cgroup".to_owned();
     }
     let Some(found) = probe::found().filter(|found| !found.walls.insecure && seccomp == 2) else {

@@ -76,9 +76,9 @@ async fn changed(
 ) -> Result<bool> {
     let mut ready = watched.readable().await.context("wait for inotify")?;
     match inotify.read_events() {
-        Ok(changes) => Ok(changes.into_iter().any(|change| {
-            change.name.is_some_and(|name| names.contains(&(change.wd, name)))
-        })),
+        Ok(changes) => Ok(changes
+            .into_iter()
+            .any(|change| change.name.is_some_and(|name| names.contains(&(change.wd, name))))),
         Err(nix::errno::Errno::EAGAIN) => {
             ready.clear_ready();
             Ok(false)

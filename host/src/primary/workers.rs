@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
+use super::accepted::Accepted;
 use super::child::{self, Child, End};
+use super::confine::{self, Confinement};
 use super::generation::Generation;
 use super::health;
-use super::listen::Accepted;
 use super::output::Output;
 use super::watchdog;
 use super::{Event, Events, WorkerId};
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{ConnectionId, Ends, FromWorker, ToWorker};
-use crate::sandbox::cgroup::{self, Group};
 use crate::scoreboard::Scoreboard;
 use crate::worker::settings::Settings;
 use crate::{sandbox, sys};
@@ -58,11 +58,11 @@ pub struct Worker {
     /// Connections it was given but has not read from: ours to give to another if it dies.
     untaken: HashMap<ConnectionId, Accepted>,
     /// Told of each connection.
-    given: Rc<Notify>,
+    pub(super) given: Rc<Notify>,
     assigned: u64,
-    /// Bytes it may hold before it is killed, and the group that bounds it, if there is one.
+    /// Bytes it may hold before it is killed.
     pub memory_limit: u64,
-    pub group: Option<Group>,
+    pub confinement: Confinement,
     channel: Rc<Channel<ToWorker, FromWorker>>,
     process: Rc<sys::Child>,
 }
@@ -102,8 +102,7 @@ impl Worker {
         child.channel.post(&ToWorker::Setup(Box::new(what.settings)), fds)?;
         let memory_limit = generation.config().worker_memory_limit;
         let memory_limit = memory_limit.unwrap_or_else(watchdog::ceiling);
-        // The kernel takes milliseconds to move a process; meanwhile this one starts.
-        let group = confine(&child.process, id, memory_limit, max_instances)?;
+        confine::limit_mapped(&child.process, memory_limit, max_instances)?;
         let worker = Worker {
             id,
             generation,
@@ -118,11 +117,12 @@ impl Worker {
             given: Rc::default(),
             assigned: 0,
             memory_limit,
-            group,
+            confinement: Confinement::default(),
             channel: Rc::new(child.channel),
             process: Rc::new(child.process),
         };
-        worker.watch(child.relays, events.clone(), ready_timeout);
+        let confined = worker.confine(events.clone());
+        worker.watch(child.relays, confined, events.clone(), ready_timeout);
         Ok(worker)
     }
 
@@ -130,15 +130,12 @@ impl Worker {
     fn watch(
         &self,
         relays: Vec<tokio::task::JoinHandle<()>>,
+        confined: oneshot::Receiver<()>,
         events: Events,
         ready_timeout: Duration,
     ) {
         let (id, channel, process) = (self.id, self.channel.clone(), self.process.clone());
         let (late, scoreboard) = (events.clone(), self.scoreboard.clone());
-        // A group does what the watchdog does, and sooner.
-        let bounded = self.group.as_ref().is_some_and(|group| group.bounds_memory);
-        let watchdog =
-            (!bounded).then(|| tokio::task::spawn_local(self.watch_memory(events.clone())));
         tokio::task::spawn_local(async move {
             let frames = async {
                 loop {
@@ -163,10 +160,9 @@ impl Worker {
                 () = frames => {}
                 () = pump => {}
             }
-            if let Some(watchdog) = watchdog {
-                watchdog.abort();
-            }
             let _ = events.send(Event::Disconnected(id));
+            // Until it is reaped its number is its own, and who moves it may rely on that.
+            let _ = confined.await;
             let end = match tokio::time::timeout(LAST_BREATH, child::wait(&process.pidfd)).await {
                 Ok(end) => end,
                 Err(_) => {
@@ -187,18 +183,6 @@ impl Worker {
             tokio::time::sleep(ready_timeout).await;
             let _ = late.send(Event::Overdue(id));
         });
-    }
-
-    fn watch_memory(&self, events: Events) -> impl Future<Output = ()> + use<> {
-        let (id, pid, woken) = (self.id, self.pid(), self.given.clone());
-        let (scoreboard, limit) = (self.scoreboard.clone(), self.memory_limit);
-        // Of connections it accepts itself we hear nothing, and have to look all the time.
-        let accepts = self.generation.config().balance.workers_accept();
-        async move {
-            let busy = || accepts || scoreboard.connections_open.load(Relaxed) > 0;
-            let resident = watchdog::grows_beyond(pid, limit, &woken, busy).await;
-            let _ = events.send(Event::Broken(id, format!("holds {} MiB", resident >> 20)));
-        }
     }
 
     /// Connections it holds, as far as it admits having closed some.
@@ -239,7 +223,8 @@ impl Worker {
     pub fn reclaim(&mut self) -> Vec<Accepted> {
         let mut all: Vec<_> = std::mem::take(&mut self.untaken).into_iter().collect();
         all.sort_by_key(|(id, _)| *id);
-        all.into_iter().map(|(_, connection)| connection).collect()
+        let unread = |connection: &Accepted| !connection.was_read();
+        all.into_iter().map(|(_, connection)| connection).filter(unread).collect()
     }
 
     pub fn post(&self, message: &ToWorker, fds: Vec<OwnedFd>) -> Result<()> {
@@ -266,7 +251,7 @@ impl Worker {
 
     /// How it ended, in words.
     pub fn describe(&self, end: End) -> String {
-        match &self.group {
+        match self.confinement.group() {
             Some(group) if group.ran_out() => {
                 let limit = self.memory_limit >> 20;
                 format!("{end}: it held the {limit} MiB its cgroup allows")
@@ -278,26 +263,4 @@ impl Worker {
     pub fn pid(&self) -> i32 {
         self.process.pid.as_raw()
     }
-}
-
-/// Fiber stacks and tables an instance may have mapped besides its memory.
-const MAPPED_BESIDES: u64 = 4 << 20;
-/// Machine code, the runtime and buffers.
-const MAPPED_ANYWAY: u64 = 1 << 30;
-
-/// What the primary bounds from outside: a group where one can be had; else, besides the watchdog,
-/// how much a worker can map at all, which counts what it never touches and so is generous.
-fn confine(
-    process: &sys::Child,
-    id: WorkerId,
-    memory: u64,
-    max_instances: u32,
-) -> Result<Option<Group>> {
-    if sandbox::probe::decided()?.insecure {
-        return Ok(None);
-    }
-    let stacks = u64::from(max_instances) * MAPPED_BESIDES;
-    let mapped = memory.saturating_mul(2).saturating_add(stacks + MAPPED_ANYWAY);
-    sys::walls::limit_mapped_memory(process, mapped)?;
-    Ok(cgroup::claimed().group(&format!("worker-{id}"), memory, process.pid.as_raw()))
 }

@@ -4,25 +4,26 @@
 
 pub mod alloc;
 mod fork;
+mod memory;
 pub mod mounts;
+mod socket;
 mod spawn;
 pub mod walls;
 
 use std::ffi::CString;
-use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::ptr::NonNull;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
-};
+use nix::fcntl::{FcntlArg, fcntl};
 
 pub use fork::{Forked, clone_into, fork, pid_of};
+#[cfg(test)]
+pub use memory::is_sealed;
+pub use memory::{FileMap, SharedMap, memfd, seal, sealed_memfd, sized_memfd};
+pub use socket::{
+    accept, channel_pair, drop_all_packets, recv_with_fds, send_with_fds, stream_pair, tcp_consumed,
+};
 pub use spawn::{Child, IdMaps, Spawn, spawn, user_namespace};
 
 pub const PAGE: usize = 4096;
@@ -30,179 +31,6 @@ pub const PAGE: usize = 4096;
 pub const CHANNEL_FD: RawFd = 3;
 /// Descriptors one frame may carry.
 pub const MAX_FDS: usize = 16;
-
-/// A memfd of fixed size that can be written but neither grown nor shrunk.
-pub fn sized_memfd(name: &str, size: usize) -> Result<OwnedFd> {
-    let fd = memfd(name)?;
-    nix::unistd::ftruncate(&fd, size as i64).context("size memfd")?;
-    add_seals(&fd, SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL)?;
-    Ok(fd)
-}
-
-/// An empty memfd that can still be sealed.
-pub fn memfd(name: &str) -> Result<OwnedFd> {
-    let name = CString::new(name).context("name memfd")?;
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    memfd_create(name.as_c_str(), flags).context("create memfd")
-}
-
-/// A memfd with these bytes that nobody, its maker included, can change again.
-pub fn sealed_memfd(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
-    let fd = memfd(name)?;
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let written = nix::unistd::write(&fd, rest).context("fill memfd")?;
-        rest = &rest[written..];
-    }
-    seal(&fd)?;
-    Ok(fd)
-}
-
-fn add_seals(fd: &impl AsFd, seals: SealFlag) -> Result<()> {
-    fcntl(fd, FcntlArg::F_ADD_SEALS(seals)).context("seal memfd")?;
-    Ok(())
-}
-
-/// Makes a memfd immutable; fails while a writable mapping of it exists.
-pub fn seal(fd: &impl AsFd) -> Result<()> {
-    add_seals(fd, SealFlag::all_of_them())
-}
-
-trait AllSeals {
-    fn all_of_them() -> SealFlag;
-}
-impl AllSeals for SealFlag {
-    fn all_of_them() -> SealFlag {
-        SealFlag::F_SEAL_WRITE
-            | SealFlag::F_SEAL_SHRINK
-            | SealFlag::F_SEAL_GROW
-            | SealFlag::F_SEAL_SEAL
-    }
-}
-
-pub fn is_sealed(fd: &impl AsFd) -> bool {
-    fcntl(fd, FcntlArg::F_GET_SEALS)
-        .is_ok_and(|bits| SealFlag::from_bits_truncate(bits).contains(SealFlag::all_of_them()))
-}
-
-/// A whole file mapped read-only.
-pub struct FileMap(NonNull<u8>, usize);
-
-impl FileMap {
-    /// Maps a sealed memfd; refuses anything whose bytes or length could change under the map.
-    pub fn sealed(fd: &impl AsFd) -> Result<FileMap> {
-        ensure!(is_sealed(fd), "map memfd: it is not sealed");
-        let size = nix::sys::stat::fstat(fd).context("stat memfd")?.st_size as usize;
-        let length = std::num::NonZeroUsize::new(size).context("map memfd: it is empty")?;
-        use nix::sys::mman::{MapFlags, ProtFlags, mmap};
-        // SAFETY: a fresh private read-only mapping chosen by the kernel; the seals checked above
-        // keep its bytes and length as they are for as long as it lives.
-        let start =
-            unsafe { mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, fd, 0) }
-                .context("map memfd")?;
-        Ok(FileMap(start.cast(), size))
-    }
-}
-
-impl std::ops::Deref for FileMap {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        // SAFETY: `sealed` mapped exactly this range and nothing unmaps it before drop.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr(), self.1) }
-    }
-}
-
-impl Drop for FileMap {
-    fn drop(&mut self) {
-        // SAFETY: the range `sealed` mapped; no slice of it outlives `self`.
-        let _ = unsafe { nix::sys::mman::munmap(self.0.cast(), self.1) };
-    }
-}
-
-/// One page shared between processes, seen as a `T` made of atomics.
-pub struct SharedMap<T> {
-    start: NonNull<T>,
-}
-
-// SAFETY: `T` is only reached through `&T` and is `Sync` by the bound, so any thread may hold it.
-unsafe impl<T: Sync> Send for SharedMap<T> {}
-// SAFETY: as above.
-unsafe impl<T: Sync> Sync for SharedMap<T> {}
-
-impl<T: Sync> SharedMap<T> {
-    pub fn new(fd: BorrowedFd<'_>) -> Result<SharedMap<T>> {
-        use nix::sys::mman::{MapFlags, ProtFlags, mmap};
-        ensure!(size_of::<T>() <= PAGE, "shared page: type too large");
-        let size = nix::sys::stat::fstat(fd).context("stat shared page")?.st_size;
-        ensure!(size as usize == PAGE, "shared page: {size} bytes");
-        let length = std::num::NonZeroUsize::new(PAGE).context("page size")?;
-        let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a fresh shared mapping chosen by the kernel; `sized_memfd` sealed its length.
-        let start = unsafe { mmap(None, length, prot, MapFlags::MAP_SHARED, fd, 0) }
-            .context("map shared page")?;
-        Ok(SharedMap { start: start.cast() })
-    }
-
-    pub fn get(&self) -> &T {
-        // SAFETY: mapped for at least `size_of::<T>()` bytes, page-aligned, zero or written through
-        // the same `T`; every bit pattern of its atomics is valid, and they tolerate other writers.
-        unsafe { self.start.as_ref() }
-    }
-}
-
-impl<T> Drop for SharedMap<T> {
-    fn drop(&mut self) {
-        // SAFETY: the page `new` mapped; `get` ties every reference to `self`.
-        let _ = unsafe { nix::sys::mman::munmap(self.start.cast(), PAGE) };
-    }
-}
-
-/// A connected pair whose messages keep their borders and carry descriptors.
-pub fn channel_pair() -> Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-        .context("create channel")
-}
-
-/// A connected pair for streams of bytes, non-blocking.
-pub fn stream_pair() -> Result<(OwnedFd, OwnedFd)> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    socketpair(AddressFamily::Unix, SockType::Stream, None, flags).context("create message line")
-}
-
-pub fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> Result<usize, Errno> {
-    let rights = [ControlMessage::ScmRights(fds)];
-    let control = if fds.is_empty() { &[][..] } else { &rights[..] };
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None)
-}
-
-/// Receives one message into `buffer`; `None` when the peer is gone. A message that does not fit,
-/// or brings more than `MAX_FDS` descriptors, is an error and its descriptors are closed.
-pub fn recv_with_fds(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-) -> Result<Option<(usize, Vec<OwnedFd>)>, Errno> {
-    let mut space = nix::cmsg_space!([RawFd; MAX_FDS]);
-    let mut slices = [IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
-    let mut fds = Vec::new();
-    if let Ok(controls) = message.cmsgs() {
-        for control in controls {
-            if let ControlMessageOwned::ScmRights(raw) = control {
-                // SAFETY: the kernel has just installed these descriptors for us alone.
-                fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-            }
-        }
-    }
-    if message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
-        return Err(Errno::EMSGSIZE);
-    }
-    if message.bytes == 0 && fds.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some((message.bytes, fds)))
-}
 
 /// Takes over a descriptor the parent put in place before exec.
 pub fn adopt_fd(fd: RawFd) -> Result<OwnedFd> {
@@ -275,25 +103,6 @@ pub fn signal_name(number: i32) -> String {
         .map_or_else(|_| format!("signal {number}"), |signal| signal.as_str().to_owned())
 }
 
-/// Accepts one connection, non-blocking and close-on-exec, with its peer if that is an IP address.
-pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<std::net::SocketAddr>), Errno> {
-    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: the closure gives accept4 the storage and its true length, which it fills; the
-    // descriptor it returns is ours alone.
-    let accepted = unsafe {
-        socket2::SockAddr::try_init(|storage, length| {
-            match libc::accept4(listener.as_raw_fd(), storage.cast(), length, flags) {
-                -1 => Err(std::io::Error::last_os_error()),
-                fd => Ok(OwnedFd::from_raw_fd(fd)),
-            }
-        })
-    };
-    match accepted {
-        Ok((fd, address)) => Ok((fd, address.as_socket())),
-        Err(error) => Err(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))),
-    }
-}
-
 /// The end of this process, without any of the tidying that ends one in order.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: takes a number and does not come back.
@@ -328,24 +137,6 @@ pub fn watch(
     // now owns it.
     unsafe { tokio::io::unix::AsyncFd::register_with_interest(fd, interest) }
         .map_err(std::io::Error::from)
-}
-
-/// Makes a listening TCP socket deaf: a filter that keeps nothing of any packet.
-pub fn drop_all_packets(listener: &impl AsFd) -> std::io::Result<()> {
-    let mut keep_nothing =
-        [libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 }];
-    let program = libc::sock_fprog { len: 1, filter: keep_nothing.as_mut_ptr() };
-    // SAFETY: the kernel copies the program, of the length stated, during the call.
-    let result = unsafe {
-        libc::setsockopt(
-            listener.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const program).cast(),
-            size_of_val(&program) as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// A number the caller knows to be open for as long as it uses this.
