@@ -200,13 +200,7 @@ fn stop_drains_and_returns_when_the_host_is_gone() {
 
 /// A command that goes on, and its lines.
 fn follow(server: &Server, args: &[&str]) -> (Child, ChildStdout) {
-    let runtime = server.socket("x");
-    let mut child = Command::new(place::HOST)
-        .args(args)
-        .env("XDG_RUNTIME_DIR", runtime.parent().unwrap().parent().unwrap())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = server.client().args(args).stdout(Stdio::piped()).spawn().unwrap();
     let stdout = child.stdout.take().unwrap();
     (child, stdout)
 }

@@ -31,5 +31,6 @@ mod service;
 mod smuggling;
 mod streaming;
 mod supervision;
+mod top;
 mod upgrade;
 mod upkeep;

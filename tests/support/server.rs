@@ -108,11 +108,16 @@ impl Server {
         self.child.id()
     }
 
-    /// Runs a command that talks to it.
-    pub fn command(&self, args: &[&str]) -> Ended {
+    /// The binary, where it finds this host.
+    pub fn client(&self) -> Command {
         let mut command = Command::new(HOST);
         command.env("XDG_RUNTIME_DIR", self.runtime.path());
-        once::run_command(command, args)
+        command
+    }
+
+    /// Runs a command that talks to it.
+    pub fn command(&self, args: &[&str]) -> Ended {
+        once::run_command(self.client(), args)
     }
 
     /// Runs a command that has to succeed; what it printed.
