@@ -9,7 +9,7 @@
 //! }
 //!
 //! #[host::http]
-//! fn hello(_request: host::Request) -> host::Result<&'static str> {
+//! fn hello() -> host::Result<&'static str> {
 //!     host::ipc::send(&Notify { cmd: "notifyRequest".into() })?;
 //!     Ok("hello world\n")
 //! }
@@ -171,7 +171,11 @@ pub fn send<T: Serialize + ?Sized>(value: &T) -> Result<()> {
 
 /// Sends bytes.
 pub fn send_bytes(body: &[u8]) -> Result<()> {
-    Ok(raw::blocking_send(body)?)
+    match raw::send(body) {
+        // The call that can wait costs more, and seldom has to.
+        Err(messages::MessageError::WouldBlock) => Ok(raw::blocking_send(body)?),
+        sent => Ok(sent?),
+    }
 }
 
 /// Sends bytes, or says `WouldBlock`.

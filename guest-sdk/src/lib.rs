@@ -4,10 +4,12 @@
 //!
 //! ```no_run
 //! #[host::http]
-//! fn hello(_request: host::Request) -> &'static str {
-//!     "hello world\n"
+//! fn hello(request: host::Request) -> String {
+//!     format!("hello {}\n", request.uri().path())
 //! }
 //! ```
+//!
+//! One that looks at nothing of the request may do without it: `fn hello() -> &'static str`.
 //!
 //! The crate is a `cdylib`, built with `cargo build --release --target wasm32-wasip2`, and served with
 //! `host serve --plugin hello.wasm`.
@@ -81,6 +83,12 @@ macro_rules! __call {
 #[macro_export]
 macro_rules! __http {
     ($handler:ident, $kind:ident) => {
+        $crate::__http!(@serve, async |request| $crate::__call!($handler, $kind, request));
+    };
+    ($handler:ident, $kind:ident, bare) => {
+        $crate::__http!(@serve_bare, async || $crate::__call!($handler, $kind,));
+    };
+    (@$serve:ident, $handler:expr) => {
         const _: () = {
             use $crate::hidden::wasip2;
             struct Plugin;
@@ -89,9 +97,7 @@ macro_rules! __http {
                     request: wasip2::http::types::IncomingRequest,
                     out: wasip2::http::types::ResponseOutparam,
                 ) {
-                    $crate::p2::serve(request, out, async |request| {
-                        $crate::__call!($handler, $kind, request)
-                    });
+                    $crate::p2::$serve(request, out, $handler);
                 }
             }
     wasip2::http::proxy::export!(Plugin with_types_in wasip2);
@@ -103,6 +109,12 @@ macro_rules! __http {
 #[macro_export]
 macro_rules! __http_p3 {
     ($handler:ident, $kind:ident) => {
+        $crate::__http_p3!(@serve, async |request| $crate::__call!($handler, $kind, request));
+    };
+    ($handler:ident, $kind:ident, bare) => {
+        $crate::__http_p3!(@serve_bare, async || $crate::__call!($handler, $kind,));
+    };
+    (@$serve:ident, $handler:expr) => {
         const _: () = {
             use $crate::hidden::wasip3;
             struct Plugin;
@@ -110,10 +122,7 @@ macro_rules! __http_p3 {
                 async fn handle(
                     request: wasip3::http::types::Request,
                 ) -> Result<wasip3::http::types::Response, wasip3::http::types::ErrorCode> {
-                    $crate::p3::serve(request, async |request| {
-                        $crate::__call!($handler, $kind, request)
-                    })
-                    .await
+                    $crate::p3::$serve(request, $handler).await
                 }
             }
     wasip3::http::service::export!(Plugin with_types_in wasip3);

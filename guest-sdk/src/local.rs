@@ -14,7 +14,7 @@ use std::sync::{Mutex, OnceLock};
 /// static CALLS: Local<u64> = Local::new(|| 0);
 ///
 /// #[host::http]
-/// fn count(_request: host::Request) -> String {
+/// fn count() -> String {
 ///     CALLS.with(|calls| {
 ///         *calls += 1;
 ///         format!("call {calls} of this instance\n")

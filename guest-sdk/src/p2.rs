@@ -31,12 +31,33 @@ pub fn serve<R, F>(
     R: IntoResponse,
     F: Future<Output = R>,
 {
-    task::block_on(async move {
-        let response = match read(request) {
+    answer(out, async move {
+        match read(request) {
             Ok(request) => handler(request).await.into_response(),
             Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
-        };
-        if let Err(error) = write(response, out).await {
+        }
+    });
+}
+
+/// The same for a handler that does not look at the request.
+pub fn serve_bare<R, F>(
+    request: IncomingRequest,
+    out: ResponseOutparam,
+    handler: impl FnOnce() -> F,
+) where
+    R: IntoResponse,
+    F: Future<Output = R>,
+{
+    answer(out, async move {
+        let response = handler().await.into_response();
+        drop(request);
+        response
+    });
+}
+
+fn answer(out: ResponseOutparam, response: impl Future<Output = Response>) {
+    task::block_on(async move {
+        if let Err(error) = write(response.await, out).await {
             eprintln!("response: {error}");
         }
     });

@@ -28,6 +28,18 @@ where
     http_into_wasi_response(handler(request).await.into_response())
 }
 
+/// The same for a handler that does not look at the request.
+pub async fn serve_bare<R, F>(
+    _request: WasiRequest,
+    handler: impl FnOnce() -> F,
+) -> Result<WasiResponse, ErrorCode>
+where
+    R: IntoResponse,
+    F: Future<Output = R>,
+{
+    http_into_wasi_response(handler().await.into_response())
+}
+
 impl Source for IncomingRequestBody {
     /// Trailers are passed over.
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {

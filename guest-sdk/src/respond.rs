@@ -27,7 +27,7 @@ pub trait IntoResponse {
 ///
 /// ```no_run
 /// #[host::http]
-/// fn who(_request: host::Request) -> host::Json<u32> {
+/// fn who() -> host::Json<u32> {
 ///     host::Json(host::process::identity().pid)
 /// }
 /// ```

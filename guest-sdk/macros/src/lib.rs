@@ -3,7 +3,8 @@
 
 use proc_macro::{TokenStream, TokenTree};
 
-/// Exports the function as the plugin's HTTP handler; see `host::http`.
+/// Exports the function as the plugin's HTTP handler. It takes a `host::Request`; one that looks at nothing of the
+/// request may do without, and spares the host the telling.
 #[proc_macro_attribute]
 pub fn http(options: TokenStream, item: TokenStream) -> TokenStream {
     match options.to_string().as_str() {
@@ -38,7 +39,7 @@ fn plain(exporter: &str, options: &TokenStream, item: TokenStream) -> TokenStrea
     error("this attribute takes no options")
 }
 
-/// The function, followed by `host::<exporter>!(name, sync or async);`.
+/// The function, followed by `host::<exporter>!(name, sync or async);`, with `, bare` where it takes no argument.
 fn export(exporter: &str, item: TokenStream) -> TokenStream {
     let mut tokens = item.clone().into_iter();
     let mut kind = "sync";
@@ -53,7 +54,11 @@ fn export(exporter: &str, item: TokenStream) -> TokenStream {
     let Some(name) = name else {
         return error("this attribute belongs before a function");
     };
-    let call: TokenStream = match format!("::host::{exporter}!({name}, {kind});").parse() {
+    let bare = match tokens.next() {
+        Some(TokenTree::Group(arguments)) if arguments.stream().is_empty() => ", bare",
+        _ => "",
+    };
+    let call: TokenStream = match format!("::host::{exporter}!({name}, {kind}{bare});").parse() {
         Ok(call) => call,
         Err(_) => return error("a function name was expected"),
     };

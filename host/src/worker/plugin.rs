@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use tokio::sync::Semaphore;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::p2::bindings::CommandPre;
@@ -178,16 +179,21 @@ impl Plugin {
         let mut store = Store::new(&self.engine, self.template.state());
         store.limiter(|state| &mut state.memory);
         store.set_epoch_deadline(super::epoch::TICKS_PER_TURN);
-        // tokio's own yield lets the network be polled before the plugin runs again; waking at once
-        // would let it run dozens of turns before that.
-        store.epoch_deadline_callback(|_| {
-            Ok(UpdateDeadline::YieldCustom(
-                super::epoch::TICKS_PER_TURN,
-                Box::pin(tokio::task::yield_now()),
-            ))
+        store.epoch_deadline_callback(|store| {
+            let again = Box::pin(next_turn(store.data().shared.spinning.clone()));
+            Ok(UpdateDeadline::YieldCustom(super::epoch::TICKS_PER_TURN, again))
         });
         store
     }
+}
+
+/// Those that have used up a turn wait for their next in one queue, however many they are: between
+/// two looks at the network only one of them runs. tokio's own yield is what lets the network be
+/// looked at; waking at once would let a plugin run dozens of turns before that.
+async fn next_turn(spinning: Arc<Semaphore>) {
+    let first_in_line = spinning.acquire().await;
+    tokio::task::yield_now().await;
+    drop(first_in_line);
 }
 
 /// Says of an error that the machine code is at fault, not the plugin.

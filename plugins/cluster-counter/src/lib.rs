@@ -8,7 +8,7 @@ struct Notify {
 }
 
 #[host::http]
-fn hello(_request: host::Request) -> host::Result<&'static str> {
+fn hello() -> host::Result<&'static str> {
     match host::ipc::send(&Notify { cmd: "notifyRequest" }) {
         // Without a primary program nobody counts.
         Ok(()) | Err(host::ipc::Error::NotConnected) => Ok("hello world\n"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use host::{process, task};
 
 #[host::http]
-async fn hello(_request: host::Request) -> String {
+async fn hello() -> String {
     task::spawn(async {
         task::sleep(Duration::from_secs(1)).await;
         process::exit(0);

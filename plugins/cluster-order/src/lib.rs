@@ -27,6 +27,6 @@ fn on_message(message: host::ipc::Message) {
 }
 
 #[host::http]
-fn hello(_request: host::Request) -> &'static str {
+fn hello() -> &'static str {
     "hello world\n"
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use anyhow::Result;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::child::Children;
 use super::connections::Listening;
@@ -93,6 +93,8 @@ pub struct Shared {
     pub listening: Listening,
     pub program: Option<Program>,
     pub children: Children,
+    /// One that computes for long takes its turns through this.
+    pub spinning: Arc<Semaphore>,
     draining: OnceLock<Drained>,
     drains: Arc<Notify>,
     /// Some instance has looked at `draining`, so it will do something about it.
@@ -121,6 +123,7 @@ impl Shared {
             handles_messages: AtomicBool::new(false),
             listening: Listening::new(&settings.process.listen),
             program,
+            spinning: Arc::new(Semaphore::new(1)),
             children: Children::new(settings.programs.clone(), max),
             draining: OnceLock::new(),
             drains: Arc::default(),
