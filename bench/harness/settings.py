@@ -3,7 +3,7 @@
 import os
 import pathlib
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 BENCH = pathlib.Path(__file__).resolve().parent.parent
 REPOSITORY = BENCH.parent
@@ -56,6 +56,12 @@ class Settings:
         if not path.exists():
             raise Skip(f"{path} is not built")
         return str(path)
+
+    def without_limits(self):
+        path = BENCH / "target/host-without-limits"
+        if not path.exists():
+            raise Skip(f"{path} is not built")
+        return replace(self, host=path)
 
     def wasmtime_path(self):
         if self.wasmtime is None:

@@ -64,11 +64,14 @@ fn uses_no_async(wasm: &[u8]) -> bool {
         .all(|payload| payload.is_ok_and(|payload| validator.payload(&payload).is_ok()))
 }
 
+/// Always, but in the build that bench/ compares with.
+pub const LIMITS: bool = cfg!(not(feature = "without-limits"));
+
 /// The part of the configuration that machine code depends on.
 pub fn config(flavor: Flavor) -> Config {
     let mut config = Config::new();
     config
-        .epoch_interruption(true)
+        .epoch_interruption(LIMITS)
         .wasm_component_model(true)
         .concurrency_support(flavor == Flavor::Concurrent)
         .native_unwind_info(false)

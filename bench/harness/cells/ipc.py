@@ -7,6 +7,7 @@ import re
 from .. import compare, load, servers
 from ..load import Sample
 from . import cell
+from .http import REUSE
 
 RESULT = re.compile(r"(\{.*\"(?:rate|samples)\".*\})")
 ASKED = re.compile(r"drain (\d+) (\d+)$", re.M)
@@ -88,16 +89,22 @@ def ipc_peers(settings):
 
 @cell("counter", "ipc")
 def counter(settings):
+    """Node's instance serves every request, so ours is compared reused as well as fresh."""
     plugin = settings.plugin("counter")
     primary = ("--primary", settings.plugin("counter_primary"))
     with (
-        servers.host(settings, plugin, *primary) as ours,
+        servers.host(settings, plugin, *primary) as fresh,
+        servers.host(settings, plugin, *primary, REUSE, "128", name="host, reused") as reused,
         servers.node(settings, "node-counter.js") as theirs,
     ):
-        sides = {s.name: lambda s=s: load.wrk(settings, s) for s in (ours, theirs)}
-        for server in (ours, theirs):
+        every = (fresh, reused, theirs)
+        sides = {s.name: lambda s=s: load.wrk(settings, s) for s in every}
+        for server in every:
             load.wrk(settings, server, 1)
         samples = compare.interleave(settings.rounds, sides)
-    pair = samples[ours.name], samples[theirs.name]
-    title = "counter, a message each request"
-    return [compare.rate_row(title, *pair, (ours.name, "Node"), 1.3)]
+    rows = []
+    for server, kind in ((fresh, "fresh instances"), (reused, "reused × 128")):
+        pair = samples[server.name], samples[theirs.name]
+        title = f"counter, a message each request, {kind}"
+        rows.append(compare.rate_row(title, *pair, ("host", "Node"), 1.3))
+    return rows

@@ -18,26 +18,49 @@ from .process import first_answer, workers
 WITHOUT = "--insecure-no-sandbox"
 
 
-@cell("sandbox", "walls")
-def sandbox(settings):
-    """Requests per second behind all walls and without any; many short rounds, since little is at stake."""
+def cost(settings, title, ours, theirs, bar):
+    """Requests a second with something and without; many short rounds, since little is at stake."""
     rows = []
-    for title, flags in (("fresh instances", ()), ("reused × 128", (REUSE, "128"))):
-        plugin = settings.plugin("hello")
-        with (
-            servers.host(settings, plugin, *flags) as walled,
-            servers.host(settings, plugin, *flags, WITHOUT, name="no sandbox") as bare,
-        ):
-            sides = {s.name: lambda s=s: load.wrk(settings, s, 1) for s in (walled, bare)}
+    for kind, flags in (("fresh instances", ()), ("reused × 128", (REUSE, "128"))):
+        with ours(flags) as bound, theirs(flags) as free:
+            sides = {s.name: lambda s=s: load.wrk(settings, s, 1) for s in (bound, free)}
             compare.interleave(1, sides)
             samples = compare.interleave(max(3, 5 * settings.rounds), sides)
-        pair = samples[walled.name], samples[bare.name]
-        row = compare.rate_row(f"sandbox, {title}", *pair, (walled.name, bare.name), 0.98)
+        pair = samples[bound.name], samples[free.name]
+        row = compare.rate_row(f"{title}, {kind}", *pair, (bound.name, free.name), bar)
         ratios = sorted(a.rate / b.rate for a, b in zip(*pair))
         quarter = len(ratios) // 4
         row.spread += f", middle half {ratios[quarter]:.3f}–{ratios[-1 - quarter]:.3f}"
         rows.append(row)
     return rows
+
+
+@cell("sandbox", "walls")
+def sandbox(settings):
+    """Requests a second behind all walls and without any."""
+    plugin = settings.plugin("hello")
+    return cost(
+        settings,
+        "sandbox",
+        lambda flags: servers.host(settings, plugin, *flags),
+        lambda flags: servers.host(settings, plugin, *flags, WITHOUT, name="no sandbox"),
+        0.98,
+    )
+
+
+@cell("limits", "walls")
+def limits(settings):
+    """Epoch checks, memory limits and the request's time limit against a build without the first two
+    that is told to do without the third."""
+    plugin, free = settings.plugin("hello"), settings.without_limits()
+    none = ("--request-timeout", "0")
+    return cost(
+        settings,
+        "limits",
+        lambda flags: servers.host(settings, plugin, *flags),
+        lambda flags: servers.host(free, plugin, *flags, *none, name="no limits"),
+        0.9,
+    )
 
 
 def ready_ms(server):

@@ -70,7 +70,7 @@ impl Worker {
     ) -> Result<Rc<Worker>> {
         let scoreboard = shared.scoreboard.clone();
         Ok(Rc::new(Worker {
-            epoch: Epoch::start(&plugin.engine)?,
+            epoch: Epoch::start(&plugin.engine, shared.turns.clone())?,
             live: LiveInstances::new(settings.limits.max_instances, scoreboard.clone()),
             sequential: wasi02::Pool::new(&settings.limits),
             concurrent: wasi03::Pool::new(&settings.limits),

@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use tokio::sync::Semaphore;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
-use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime::{Engine, Store};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_config::WasiConfig;
 use wasmtime_wasi_http::{p2, p3};
@@ -17,6 +16,7 @@ use wasmtime_wasi_http::{p2, p3};
 use super::settings::Protocol;
 use super::state::{State, Template};
 use super::{http02, imports};
+use crate::engine;
 use missing::missing_imports;
 use serving::{Serving, exported, has_export, has_import, is_command};
 
@@ -177,23 +177,14 @@ impl Plugin {
 
     pub fn store(&self) -> Store<State> {
         let mut store = Store::new(&self.engine, self.template.state());
+        if !engine::LIMITS {
+            return store;
+        }
         store.limiter(|state| &mut state.memory);
         store.set_epoch_deadline(super::epoch::TICKS_PER_TURN);
-        store.epoch_deadline_callback(|store| {
-            let again = Box::pin(next_turn(store.data().shared.spinning.clone()));
-            Ok(UpdateDeadline::YieldCustom(super::epoch::TICKS_PER_TURN, again))
-        });
+        store.epoch_deadline_callback(|store| Ok(store.data().shared.turns.interrupted()));
         store
     }
-}
-
-/// Those that have used up a turn wait for their next in one queue, however many they are: between
-/// two looks at the network only one of them runs. tokio's own yield is what lets the network be
-/// looked at; waking at once would let a plugin run dozens of turns before that.
-async fn next_turn(spinning: Arc<Semaphore>) {
-    let first_in_line = spinning.acquire().await;
-    tokio::task::yield_now().await;
-    drop(first_in_line);
 }
 
 /// Says of an error that the machine code is at fault, not the plugin.

@@ -98,7 +98,7 @@ impl Running {
             None => Artifact::Bytes(&code),
         };
         let plugin = Rc::new(Plugin::load_program(&engine, from, template).await?);
-        let epoch = Epoch::start(&engine)?;
+        let epoch = Epoch::start(&engine, shared.turns.clone())?;
         sandbox::seal(entered)?;
         Ok(Running { plugin, epoch, shared, stderr, orders, wishes })
     }

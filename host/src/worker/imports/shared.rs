@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use anyhow::Result;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 
 use super::child::Children;
 use super::connections::Listening;
@@ -17,6 +17,7 @@ use crate::ipc::line::{Line, until};
 use crate::ipc::message::Ends;
 use crate::sandbox::Walls;
 use crate::scoreboard::Scoreboard;
+use crate::worker::epoch::Turns;
 use crate::worker::settings::Settings;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,8 +94,7 @@ pub struct Shared {
     pub listening: Listening,
     pub program: Option<Program>,
     pub children: Children,
-    /// One that computes for long takes its turns through this.
-    pub spinning: Arc<Semaphore>,
+    pub turns: Arc<Turns>,
     draining: OnceLock<Drained>,
     drains: Arc<Notify>,
     /// Some instance has looked at `draining`, so it will do something about it.
@@ -123,7 +123,7 @@ impl Shared {
             handles_messages: AtomicBool::new(false),
             listening: Listening::new(&settings.process.listen),
             program,
-            spinning: Arc::new(Semaphore::new(1)),
+            turns: Turns::new(),
             children: Children::new(settings.programs.clone(), max),
             draining: OnceLock::new(),
             drains: Arc::default(),
