@@ -94,6 +94,25 @@ fn a_cpu_loop_is_a_504_in_time_and_holds_up_nobody() {
 }
 
 #[test]
+fn many_cpu_loops_take_turns_and_leave_the_others_theirs() {
+    let server = Server::serving("fixture", &["--workers", "1", "--request-timeout", "4s"]);
+    let mut spinning: Vec<_> = (0..24).map(|_| server.connect()).collect();
+    spinning.iter_mut().for_each(|connection| connection.send(get_request("/spin")));
+    let start = Instant::now();
+    let mut other = server.connect();
+    // Were each of them given a turn between two looks at the network, it would be a dozen.
+    for _ in 0..40 {
+        assert_eq!(other.get("/").text(), "fixture\n");
+    }
+    let waited = start.elapsed();
+    assert!(waited < Duration::from_secs(4), "the others waited {waited:?}");
+    for connection in &mut spinning {
+        assert_eq!(connection.response().status(), 504);
+    }
+    server.finish();
+}
+
+#[test]
 fn a_plugin_that_waits_too_long_is_a_504() {
     for name in BOTH {
         fails(name, &["--request-timeout", "200ms"], "/slow?ms=60000", 504).finish();
