@@ -44,6 +44,7 @@ mod status;
 mod steering;
 mod stop;
 mod takeover;
+mod telling;
 mod user;
 mod walls;
 mod watch;

@@ -1,4 +1,4 @@
-//! A pool with a primary program: what the program hears, and what is done of what it asks.
+//! A pool with a primary program: how that starts and ends, and what is done of what it asks.
 
 use std::os::fd::OwnedFd;
 
@@ -9,20 +9,17 @@ use super::accepted::Accepted;
 use super::balance::Policy;
 use super::child::End;
 use super::children::Owner;
-use super::listen::Address;
 use super::pool::{Phase, Pool, Seat};
 use super::program::{self, EPILOGUE, MAX_OFFERED, Program, Start};
 use super::workers::{State, Worker};
 use super::{Event, WorkerId};
 use crate::ipc::cluster::{
-    Answer, Changes, Cluster, FromProgram, Question, Refusal, Seen, Stage, Status, ToProgram,
+    Answer, Changes, FromProgram, Question, Refusal, Seen, Stage, ToProgram,
 };
-use crate::ipc::message::{ConnectionId, SocketName, ToWorker};
-use crate::sys;
-use crate::worker::settings::{Process, Settings};
+use crate::ipc::message::{ConnectionId, ToWorker};
 
 /// More workers than this a program may not fork.
-const MAX_WORKERS: usize = 1024;
+pub const MAX_WORKERS: usize = 1024;
 
 impl Pool {
     /// What the program is started with, before any worker is.
@@ -37,119 +34,6 @@ impl Pool {
         settings.process = self.facts();
         let ready_timeout = self.config.ready_timeout;
         Start { artifact, settings, cluster: self.cluster(), ready_timeout }
-    }
-
-    pub fn tell(&self, message: ToProgram, fds: Vec<OwnedFd>) {
-        if let Some(program) = &self.program
-            && program.tell(&message, fds).is_err()
-        {
-            program.kill();
-        }
-    }
-
-    pub fn tell_listening(&self, worker: WorkerId, addresses: Vec<SocketName>) {
-        if !addresses.is_empty() {
-            self.tell(ToProgram::Listening { worker: worker.0, addresses }, vec![]);
-        }
-    }
-
-    pub fn tell_exit(&self, worker: &Worker, end: End) {
-        let status = match end {
-            End::Code(code) => Status::Code(code as u8),
-            End::Signal(number) => Status::Signal(number),
-        };
-        self.tell(ToProgram::Exited { worker: worker.id.0, status, told: worker.told }, vec![]);
-    }
-
-    /// Signals that plugins may want to know of; what the host does about them is another matter.
-    pub fn tell_signal(&self, number: i32) {
-        self.tell(ToProgram::Signal(number), vec![]);
-        for worker in self.workers.values() {
-            let _ = worker.post(&ToWorker::Signal(number), vec![]);
-        }
-    }
-
-    /// Adds to a new worker's settings what the seat and the program want; the result is the message
-    /// line, the program's end first.
-    pub fn equip(
-        &self,
-        seat: usize,
-        settings: &mut Settings,
-    ) -> Result<Option<(OwnedFd, OwnedFd)>> {
-        settings.process = self.facts();
-        for (name, value) in &self.seats[seat].env {
-            settings.env.retain(|(known, _)| known != name);
-            settings.env.push((name.clone(), value.clone()));
-        }
-        let Some(program) = &self.program else { return Ok(None) };
-        if let Some(arguments) = &program.changes.arguments {
-            settings.args = arguments.clone();
-        }
-        settings.process.messages = true;
-        sys::stream_pair().map(Some)
-    }
-
-    fn facts(&self) -> Process {
-        let exec_path = std::env::current_exe().unwrap_or_default();
-        Process {
-            pid: 0,
-            primary_pid: std::process::id(),
-            exec_path: exec_path.to_string_lossy().into_owned(),
-            exec_args: self.links.line.to_vec(),
-            config: self.described(),
-            listen: self.names(0),
-            messages: false,
-            max_message_size: self.config.max_message_size,
-            protocol: self.config.protocol,
-        }
-    }
-
-    fn described(&self) -> Vec<(String, String)> {
-        let workers = match self.config.manual {
-            true => "manual".to_owned(),
-            false => self.config.workers.to_string(),
-        };
-        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-        let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
-        let pairs = [
-            ("target", target.as_str()),
-            ("profile", profile),
-            ("allocator", "pooling"),
-            ("workers", workers.as_str()),
-            ("balance", &self.config.balance.to_string()),
-            ("sandbox", "process"),
-        ];
-        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
-    }
-
-    /// The addresses that the worker in a seat serves.
-    pub fn names(&self, seat: usize) -> Vec<SocketName> {
-        let own = self.seats.get(seat).map(|seat| &seat.listeners[..]).unwrap_or_default();
-        self.listeners.iter().chain(own).map(|listener| name(&listener.address)).collect()
-    }
-
-    pub fn cluster(&self) -> Cluster {
-        let changes = self.program.as_ref().map(|program| program.changes.clone());
-        let changes = changes.unwrap_or_default();
-        Cluster {
-            plugin: self.plugin_name(),
-            arguments: changes.arguments.unwrap_or_else(|| self.config.args.clone()),
-            silent: changes.silent.unwrap_or(false),
-            workers: (!self.config.manual).then_some(self.config.workers as u32),
-            max_workers: MAX_WORKERS as u32,
-            balance: self.config.balance.to_string(),
-            listen: self.names(0),
-            drain_timeout_ns: self.config.drain_timeout.as_nanos() as u64,
-        }
-    }
-
-    fn plugin_name(&self) -> String {
-        let name = &self.current.name;
-        name.strip_suffix(".wasm").unwrap_or(name).to_owned()
-    }
-
-    pub fn is_silent(&self) -> bool {
-        self.program.as_ref().is_some_and(|program| program.changes.silent == Some(true))
     }
 
     pub fn program_says(&mut self, frame: FromProgram, mut fds: Vec<OwnedFd>) {
@@ -370,12 +254,5 @@ impl Pool {
             tokio::time::sleep(EPILOGUE).await;
             let _ = events.send(Event::ProgramOverdue);
         });
-    }
-}
-
-fn name(address: &Address) -> SocketName {
-    match address {
-        Address::Tcp(address) => SocketName::Ip(*address),
-        Address::Unix(path) => SocketName::Unix(path.to_string_lossy().into_owned()),
     }
 }

@@ -8,6 +8,7 @@ mod exec;
 mod exit;
 mod handle;
 mod ipc;
+mod listening;
 mod primary;
 mod process;
 pub mod program;
@@ -27,8 +28,9 @@ use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use super::state::State;
 
 pub use address::signal;
-pub use connections::{Connection, Incoming, Taker};
+pub use connections::Connection;
 pub use exit::{Ending, ending, exit_code};
+pub use listening::{Incoming, Taker};
 pub use shared::{Attached, Drained, Facts, Role, Shared, Wish};
 
 pub mod bindings {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use anyhow::Result;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::connections::Queue;
+use super::listening::Queue;
 use crate::ipc::cluster::{Answer, Cluster, FromProgram, Question, Status};
 use crate::ipc::line::{Line, Received, until};
 use crate::ipc::message::SocketName;

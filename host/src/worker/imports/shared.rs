@@ -11,7 +11,7 @@ use anyhow::Result;
 use tokio::sync::{Notify, mpsc};
 
 use super::child::Children;
-use super::connections::Listening;
+use super::listening::Listening;
 use super::program::Program;
 use crate::ipc::line::{Line, until};
 use crate::ipc::message::Ends;

@@ -112,7 +112,7 @@ impl Pool {
 pub(super) struct Job {
     pub(super) request: Request<RequestBody>,
     pub(super) client: Rc<Client>,
-    reply: oneshot::Sender<Result<Response<WasiBody>, Failure>>,
+    pub(super) reply: oneshot::Sender<Result<Response<WasiBody>, Failure>>,
 }
 
 impl Job {
