@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{DirGrant, dir, units};
+use super::values::dir;
+use super::{DirGrant, units};
 use crate::cli;
 
 /// One program an operator granted, with what goes with it.

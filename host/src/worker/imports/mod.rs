@@ -15,6 +15,7 @@ pub mod program;
 mod shared;
 pub mod socket;
 mod spawn;
+mod words;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -10,16 +10,15 @@ use wasmtime_wasi::p2::DynPollable;
 use super::bindings::cluster::connections::{ConnectionError, Refused};
 use super::bindings::cluster::messages::{MessageError, RequestId};
 use super::bindings::cluster::primary::{
-    Balance, ClusterError, ClusterSettings, Event as WitEvent, EventError, ExitEvent, Host,
-    ListeningEvent, MessageEvent, SetupChanges, Skipped, WorkerCount, WorkerInfo, WorkerState,
+    ClusterError, ClusterSettings, Event as WitEvent, EventError, Host, SetupChanges, Skipped,
+    WorkerInfo,
 };
-use super::bindings::cluster::types::{ExitStatus, Signal};
-use super::ipc::{PendingReply, message, room, send_error};
+use super::bindings::cluster::types::Signal;
+use super::ipc::{PendingReply, room, send_error};
 use super::program::{Event, NoLine, Program};
+use super::words::{cluster_error, cluster_settings, wit_event, worker_info};
 use super::{Connection, Shared, address, pollable, within};
-use crate::ipc::cluster::{
-    Answer, Changes, Cluster, FromProgram, Question, Refusal, Seen, Stage, Status,
-};
+use crate::ipc::cluster::{Answer, Changes, FromProgram, Question};
 use crate::ipc::line::{Line, SendError};
 use crate::worker::state::State;
 
@@ -72,17 +71,6 @@ impl State {
                 Err(error) => Err(send_error(error, line.max())),
             },
         })
-    }
-}
-
-fn cluster_error(refusal: Refusal) -> ClusterError {
-    match refusal {
-        Refusal::UnknownWorker => ClusterError::UnknownWorker,
-        Refusal::WorkerGone => ClusterError::WorkerGone,
-        Refusal::TooMany(most) => ClusterError::TooManyWorkers(most),
-        Refusal::Invalid(why) => ClusterError::Invalid(why),
-        Refusal::UnknownPlugin => ClusterError::UnknownPlugin,
-        Refusal::Stopping => ClusterError::Stopping,
     }
 }
 
@@ -286,82 +274,5 @@ impl Host for State {
             program.order(FromProgram::HandOver { worker, ends }, vec![fd]);
             Ok(())
         })
-    }
-}
-
-fn worker_info(seen: Seen, connected: &[u32]) -> WorkerInfo {
-    WorkerInfo {
-        id: seen.id,
-        pid: seen.pid,
-        generation: seen.generation as u32,
-        state: match seen.stage {
-            Stage::Starting => WorkerState::Starting,
-            Stage::Online => WorkerState::Online,
-            Stage::Listening => WorkerState::Listening,
-            Stage::Draining => WorkerState::Draining,
-        },
-        connected: connected.contains(&seen.id),
-        exited_after_disconnect: seen.told,
-        connections: seen.connections,
-    }
-}
-
-fn cluster_settings(cluster: Cluster, max_message_size: u64) -> ClusterSettings {
-    ClusterSettings {
-        plugins: vec![cluster.plugin.clone()],
-        plugin: cluster.plugin,
-        arguments: cluster.arguments,
-        silent: cluster.silent,
-        workers: cluster.workers.map_or(WorkerCount::Manual, WorkerCount::Supervised),
-        max_workers: cluster.max_workers,
-        balance: match cluster.balance.as_str() {
-            "round-robin" => Balance::RoundRobin,
-            "ip-hash" => Balance::IpHash,
-            "shared" => Balance::Shared,
-            "reuseport" => Balance::Reuseport,
-            "program" => Balance::Program,
-            _ => Balance::LeastConnections,
-        },
-        listen: cluster.listen.iter().map(address::socket).collect(),
-        max_message_size,
-        drain_timeout: cluster.drain_timeout_ns,
-    }
-}
-
-fn wit_event(event: Event, shared: &Shared) -> WitEvent {
-    match event {
-        Event::Fork(worker) => WitEvent::Fork(worker),
-        Event::Online(worker) => WitEvent::Online(worker),
-        Event::Listening(worker, name) => {
-            WitEvent::Listening(ListeningEvent { worker, address: address::socket(&name) })
-        }
-        Event::Message(worker, received) => {
-            WitEvent::Message(MessageEvent { worker, message: message(received) })
-        }
-        Event::Disconnect(worker) => WitEvent::Disconnect(worker),
-        Event::Exit { worker, status, told } => WitEvent::Exit(ExitEvent {
-            worker,
-            status: exit_status(status),
-            exited_after_disconnect: told,
-        }),
-        Event::Setup(cluster) => {
-            let max = shared.settings.process.max_message_size;
-            WitEvent::Setup(cluster_settings(*cluster, max))
-        }
-        Event::Signal(number) => match address::signal(number) {
-            Some(signal) => WitEvent::Signal(signal),
-            None => WitEvent::Lost(1),
-        },
-        Event::Lost(count) => WitEvent::Lost(count),
-    }
-}
-
-fn exit_status(status: Status) -> ExitStatus {
-    match status {
-        Status::Code(code) => ExitStatus::Code(code),
-        Status::Signal(number) => match address::signal(number) {
-            Some(signal) => ExitStatus::Signal(signal),
-            None => ExitStatus::RealtimeSignal(number as u8),
-        },
     }
 }
