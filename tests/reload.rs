@@ -1,7 +1,7 @@
 //! A new generation takes over without a client noticing.
 
 use crate::support::load::{Load, Style};
-use crate::support::{Scratch, Server, plugin, wait_for};
+use crate::support::{Scratch, Server, h2, plugin, process, wait_for};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -60,5 +60,62 @@ fn a_generation_whose_health_path_answers_an_error_does_not_take_over() {
     server.signal(Signal::SIGHUP);
     let line = server.wait_line("generation 1 keeps serving");
     assert!(line.contains("/status?code=503 answered 503"), "{line}");
+    server.finish();
+}
+
+#[test]
+fn a_generation_that_keeps_dying_is_rolled_back() {
+    let server = Server::serving("hello", &["--workers", "1"]);
+    server.tell(&["reload", "--plugin", &plugin("fixture")]);
+    wait_for("the new plugin", || (server.get("/").text() == "fixture\n").then_some(()));
+    let mut dead = Vec::new();
+    for _ in 0..3 {
+        let worker = wait_for("a worker of the new generation", || {
+            let found = server.status()["pools"][0]["workers"][0].clone();
+            let pid = found["pid"].as_u64().filter(|pid| !dead.contains(pid))?;
+            (found["generation"] == 2 && found["state"] == "serving").then_some(pid)
+        });
+        dead.push(worker);
+        process::signal(worker as u32, Signal::SIGKILL);
+    }
+    server.wait_line("generation 2 crash-loops; rolling back to generation 1");
+    server.wait_line("generation 3");
+    wait_for("the old plugin", || (server.get("/").text() == "hello world\n").then_some(()));
+    assert_eq!(server.status()["pools"][0]["reloads"]["rolled_back"], 1);
+    server.finish();
+}
+
+#[test]
+fn of_reloads_that_wait_for_one_the_last_wins() {
+    let server = Server::serving("fixture", &["--workers", "1", "--health-path", "/slow?ms=1000"]);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| server.tell(&["reload"]));
+        server.wait_line("reload: generation 2 starting");
+        let second = scope.spawn(|| server.command(&["reload"]));
+        server.wait_line("reload queued behind the one in progress");
+        let third = scope.spawn(|| server.tell(&["reload"]));
+        let second = second.join().unwrap();
+        assert_eq!(second.code, Some(1));
+        assert!(second.stderr[0].contains("superseded by a later reload"), "{:?}", second.stderr);
+        assert!(first.join().unwrap().starts_with("generation 2 serving"));
+        assert!(third.join().unwrap().starts_with("generation 3 serving"));
+    });
+    server.finish();
+}
+
+#[test]
+fn an_http2_connection_finishes_its_request_and_is_told_to_go() {
+    let mut server = Server::serving("fixture", &["--workers", "1"]);
+    let address = server.address();
+    let (status, server) = h2::held(address, "/slow?ms=1000", move || {
+        wait_for("the request to be served", || {
+            let instances = &server.status()["pools"][0]["workers"][0]["instances"];
+            instances.as_u64().filter(|count| *count > 0)
+        });
+        server.signal(Signal::SIGHUP);
+        server.wait_ready(2);
+        server
+    });
+    assert_eq!(status, 200);
     server.finish();
 }

@@ -30,6 +30,32 @@ pub fn exchange(
     })
 }
 
+/// Sends one request, runs `meanwhile`, and reads the response; then the server has to end the
+/// connection, in order: this side keeps it open.
+pub fn held<T: Send + 'static>(
+    address: SocketAddr,
+    path: &str,
+    meanwhile: impl FnOnce() -> T + Send + 'static,
+) -> (StatusCode, T) {
+    let uri = format!("http://{address}{path}");
+    let request = Request::builder().uri(uri).body(()).expect("a request");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(address).await.expect("connect");
+        let (client, connection) = h2::client::handshake(stream).await.expect("a handshake");
+        let driver = tokio::spawn(connection);
+        let mut client = client.ready().await.expect("room for a request");
+        let (response, _) = client.send_request(request, true).expect("send the request");
+        let done = tokio::task::spawn_blocking(meanwhile);
+        let status = response.await.expect("an answer").status();
+        let done = done.await.expect("what goes on meanwhile");
+        let ended = tokio::time::timeout(DEADLINE, driver).await.expect("an end in time");
+        ended.expect("the driver").expect("GOAWAY without an error");
+        drop(client);
+        (status, done)
+    })
+}
+
 async fn exchange_on(
     address: SocketAddr,
     request: Request<()>,
