@@ -40,6 +40,12 @@ fn a_plugin_compiled_ahead_is_served_and_a_broken_one_refused() {
     let hello = place::wat("hello");
     let compiled = run(&["compile", &hello, "-o", &artifact]);
     assert_eq!(compiled.code, Some(0), "{:?}", compiled.stderr);
+    let bytes = std::fs::metadata(&artifact).expect("an artifact").len();
+    assert_eq!(compiled.stdout, [format!("{hello}: compiled to {artifact}, {bytes} bytes")]);
+    let json = run(&["compile", &hello, "-o", &artifact, "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout[0]).expect("JSON");
+    let wanted = serde_json::json!({ "plugin": hello, "artifact": artifact, "bytes": bytes });
+    assert_eq!(json, wanted);
     let server = Server::start(&["--plugin", &artifact, "--no-cache"]);
     assert_eq!(server.get("/").text(), "hello from wat\n");
     server.finish();

@@ -34,6 +34,28 @@ fn the_start_up_line_says_what_the_doctor_says() {
 }
 
 #[test]
+fn the_doctor_says_the_same_to_programs() {
+    let said = once::run(&["doctor"]).stdout;
+    let json = |flags: &[&str]| -> serde_json::Value {
+        let ended = once::run(&[&["doctor", "--format", "json"], flags].concat());
+        assert_eq!((ended.code, ended.stdout.len()), (Some(0), 1), "{:?}", ended.stderr);
+        serde_json::from_str(&ended.stdout[0]).expect("JSON")
+    };
+    let report = json(&[]);
+    assert_eq!(report["summary"], said[0].as_str());
+    assert_eq!(report["full"], said[0].starts_with("sandbox: full ("));
+    assert_eq!(report["walls"]["seccomp"], true);
+    let advice = report["advice"].as_array().expect("advice").iter();
+    let text = |advice: &serde_json::Value, key: &str| advice[key].as_str().unwrap().to_owned();
+    let advice = advice.map(|one| format!("  - {}: {}", text(one, "about"), text(one, "text")));
+    assert_eq!(advice.collect::<Vec<_>>(), said[1..]);
+    let calls = json(&["--system-calls"]);
+    let lines = calls.as_array().expect("lists").iter();
+    let lines: usize = lines.map(|list| 1 + list["calls"].as_array().unwrap().len()).sum();
+    assert_eq!(lines, once::run(&["doctor", "--system-calls"]).stdout.len());
+}
+
+#[test]
 fn a_worker_has_a_filter_no_capabilities_and_no_way_back() {
     let server = Server::serving("hello", &["--workers", "2"]);
     for pid in server.workers() {

@@ -213,6 +213,10 @@ pub struct LimitFlags {
     /// What the memory limits of running programs may add up to
     #[arg(long, value_name = "SIZE", default_value = "16G")]
     pub max_children_memory: String,
+    /// Processor time of all programs together within any minute; then they are killed, and none is
+    /// started until the minute is over. 0 is no limit
+    #[arg(long, value_name = "TIME", default_value = "0")]
+    pub max_children_cpu: String,
     /// From the first byte of a request to the end of its head
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub header_timeout: String,

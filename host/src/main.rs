@@ -19,6 +19,7 @@ mod scoreboard;
 mod sys;
 mod worker;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -66,14 +67,27 @@ fn local(command: cli::Local) -> Result<()> {
     match command {
         cli::Local::New { lang, name } => new::run(lang, &name),
         cli::Local::Check { file, format } => check::run(&file, format),
-        cli::Local::Compile { file, output } => primary::once::compile(&file, &output),
-        cli::Local::Doctor { system_calls } => doctor::run(system_calls),
+        cli::Local::Compile { file, output, format } => compile(&file, &output, format),
+        cli::Local::Doctor { system_calls, format } => doctor::run(system_calls, format),
         cli::Local::Completions { shell } => {
             let mut out = std::io::stdout();
             clap_complete::generate(shell, &mut cli::Cli::command(), "host", &mut out);
             Ok(())
         }
     }
+}
+
+fn compile(file: &Path, output: &Path, format: cli::Format) -> Result<()> {
+    let bytes = primary::once::compile(file, output)?;
+    let (file, output) = (file.display().to_string(), output.display().to_string());
+    match format {
+        cli::Format::Table => println!("{file}: compiled to {output}, {bytes} bytes"),
+        cli::Format::Json => {
+            let said = serde_json::json!({ "plugin": file, "artifact": output, "bytes": bytes });
+            println!("{said}");
+        }
+    }
+    Ok(())
 }
 
 /// A mistake on the command line, as clap's own are: exit code 2.

@@ -133,6 +133,38 @@ fn children_are_counted_and_so_is_what_they_may_use() {
 }
 
 #[test]
+fn processor_time_of_all_children_together_is_limited() {
+    let server = serving(&[], &["--max-children-cpu", "300ms"]);
+    let spin = ask(&server, "/exec", json!({ "program": "actor", "args": ["spin"] }));
+    assert_eq!(spin["exit"], "signal SIGKILL (limit: cpu-time)");
+    let used_up = "too much processor time: the limit is 300ms a minute";
+    assert_eq!(error(&server, json!({ "program": "actor", "args": ["say", "x"] })), used_up);
+    assert_eq!(error(&server, json!({ "program": "sh", "args": script("exit") })), used_up);
+    server.wait_line("killing child processes: together they used 300ms");
+    server.finish();
+    // The one that uses it up is not the one that was started, and has not ended.
+    let server = serving(&[], &["--max-children-cpu", "300ms"]);
+    let words = script("sh -c 'while :; do :; done' & wait");
+    let answer = ask(&server, "/exec", json!({ "program": "sh", "args": words }));
+    assert_eq!(answer["exit"], "signal SIGKILL (limit: cpu-time)");
+    server.finish();
+}
+
+#[test]
+fn short_runs_add_up() {
+    let server = serving(&[], &["--max-children-cpu", "200ms"]);
+    let short = json!({ "program": "sh",
+        "args": script("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done") });
+    let refused = || ask(&server, "/exec", short.clone())["error"].is_string().then_some(());
+    wait_for("a run too much", refused);
+    assert_eq!(
+        error(&server, short.clone()),
+        "too much processor time: the limit is 200ms a minute"
+    );
+    server.finish();
+}
+
+#[test]
 fn nothing_is_left_of_what_went_wrong() {
     let server = serving(&[], &[]);
     let wrong = [

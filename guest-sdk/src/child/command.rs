@@ -31,6 +31,7 @@ pub enum SpawnError {
     Unsupported,
     TooManyChildren(u32),
     TooMuchMemory(u64),
+    TooMuchCpuTime(Duration),
     Stopping,
     Failed(String),
 }
@@ -52,6 +53,9 @@ impl std::fmt::Display for SpawnError {
             }
             Self::TooManyChildren(limit) => write!(f, "too many children: the limit is {limit}"),
             Self::TooMuchMemory(limit) => write!(f, "too much memory: the limit is {limit} bytes"),
+            Self::TooMuchCpuTime(limit) => {
+                write!(f, "too much processor time: the limit is {limit:?} a minute")
+            }
             Self::Stopping => f.write_str("stopping"),
             Self::Failed(why) => write!(f, "failed: {why}"),
         }
@@ -74,6 +78,7 @@ impl From<raw::SpawnError> for SpawnError {
             E::Unsupported => Self::Unsupported,
             E::TooManyChildren(limit) => Self::TooManyChildren(limit),
             E::TooMuchMemory(limit) => Self::TooMuchMemory(limit),
+            E::TooMuchCpuTime(limit) => Self::TooMuchCpuTime(Duration::from_nanos(limit)),
             E::Stopping => Self::Stopping,
             E::Failed(why) => Self::Failed(why),
         }

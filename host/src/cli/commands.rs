@@ -130,12 +130,16 @@ pub enum Local {
         /// Where the artifact goes
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
     },
     /// Say what protects the host on this machine, and what would protect it better
     Doctor {
         /// List the system calls each sandboxed process may make, with the reason for each
         #[arg(long)]
         system_calls: bool,
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
     },
     /// Print completions for a shell
     Completions { shell: clap_complete::Shell },

@@ -55,12 +55,16 @@ pub struct ChildLimits {
     pub count: u32,
     /// Of their memory limits, in bytes.
     pub memory: u64,
+    /// Processor time within any minute.
+    pub cpu: Option<Duration>,
 }
 
 impl ChildLimits {
     pub fn new(flags: &cli::LimitFlags) -> Result<ChildLimits> {
         let memory = units::size("--max-children-memory", &flags.max_children_memory)?;
-        Ok(ChildLimits { count: flags.max_children, memory })
+        let cpu = units::duration("--max-children-cpu", &flags.max_children_cpu)?;
+        let cpu = Some(cpu).filter(|cpu| !cpu.is_zero());
+        Ok(ChildLimits { count: flags.max_children, memory, cpu })
     }
 }
 

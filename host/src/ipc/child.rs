@@ -140,6 +140,8 @@ pub enum SpawnError {
     Unsupported,
     TooMany(u32),
     TooMuchMemory(u64),
+    /// In nanoseconds.
+    TooMuchCpuTime(u64),
     Stopping,
     Failed(String),
 }

@@ -12,7 +12,9 @@ use nix::sys::signal::Signal;
 use super::child::End;
 use super::plumbing::Plumbing;
 use super::pool::{Phase, Pool};
+use super::processor::Processor;
 use super::programs::{Programs, Started};
+use super::starter::Starter;
 use super::workers::{State, Worker};
 use super::{Event, Events, WorkerId};
 use crate::ipc::child::{Ended, Limit, News, Order, Spawn, SpawnError};
@@ -30,6 +32,7 @@ pub enum Owner {
 pub struct Children {
     live: BTreeMap<u64, Child>,
     last: u64,
+    pub processor: Processor,
 }
 
 struct Child {
@@ -39,19 +42,27 @@ struct Child {
     detached: bool,
     /// It is to be killed as soon as it has been started.
     unwanted: bool,
+    /// It is killed because all of them together have used too much processor time.
+    used_up: bool,
     process: Option<Rc<sys::Child>>,
 }
 
 /// What happens to a child.
 pub enum What {
     Refused(SpawnError),
-    Started(Rc<sys::Child>, Vec<OwnedFd>),
+    Started(Rc<sys::Child>, Rc<Starter>, Vec<OwnedFd>),
     Ended(Ended),
 }
 
 impl Children {
     pub fn is_empty(&self) -> bool {
         self.live.is_empty()
+    }
+
+    /// Kills them all, and has those that waited for them know why.
+    pub fn use_up(&mut self) {
+        self.live.values_mut().for_each(|child| child.used_up = true);
+        self.kill(|_| true);
     }
 
     fn kill(&mut self, which: impl Fn(&Child) -> bool) {
@@ -98,6 +109,9 @@ impl Pool {
         if reserved.saturating_add(memory) > limits.memory {
             return Err(SpawnError::TooMuchMemory(limits.memory));
         }
+        if let Some(limit) = limits.cpu.filter(|limit| self.children.processor.has_used(*limit)) {
+            return Err(SpawnError::TooMuchCpuTime(limit.as_nanos() as u64));
+        }
         let prefix = match owner {
             Owner::Worker(id) => format!("[worker {id} {}] ", spawn.program),
             Owner::Program => format!("[{}] ", spawn.program),
@@ -107,7 +121,15 @@ impl Pool {
         self.children.last += 1;
         let id = self.children.last;
         let detached = spawn.detached;
-        let child = Child { owner, ticket, memory, detached, unwanted: false, process: None };
+        let child = Child {
+            owner,
+            ticket,
+            memory,
+            detached,
+            unwanted: false,
+            used_up: false,
+            process: None,
+        };
         self.children.live.insert(id, child);
         let (programs, events) = (generation.programs.clone(), self.links.events.clone());
         tokio::task::spawn_local(follow(id, programs, spawn, plumbing, events));
@@ -122,15 +144,19 @@ impl Pool {
                 self.children.live.remove(&id);
                 self.tell_owner(owner, News::Refused { ticket, why }, vec![]);
             }
-            What::Started(process, fds) => {
+            What::Started(process, starter, fds) => {
                 if child.unwanted {
                     process.kill(Signal::SIGKILL);
                 }
                 let pid = process.pid.as_raw() as u32;
                 child.process = Some(process);
+                self.count_processor_time(&starter);
                 self.tell_owner(owner, News::Started { ticket, child: id, pid }, fds);
             }
-            What::Ended(end) => {
+            What::Ended(mut end) => {
+                if child.used_up {
+                    end.limit = Some(Limit::CpuTime);
+                }
                 self.children.live.remove(&id);
                 self.tell_owner(owner, News::Ended { child: id, end }, vec![]);
             }
@@ -192,7 +218,8 @@ async fn follow(id: u64, programs: Rc<Programs>, spawn: Spawn, plumbing: Plumbin
     let pid = nix::unistd::Pid::from_raw(pid as i32);
     let (ended, starter) = (running.ended, running.starter);
     let process = Rc::new(sys::Child { pid, pidfd: running.pidfd });
-    tell(What::Started(process.clone(), ours));
+    // As long as this runs, so does what started it.
+    tell(What::Started(process.clone(), starter.clone(), ours));
     let mut limit = None;
     let mut ended = std::pin::pin!(ended);
     let end = tokio::select! {
@@ -205,7 +232,6 @@ async fn follow(id: u64, programs: Rc<Programs>, spawn: Spawn, plumbing: Plumbin
             ended.await
         }
     };
-    // As long as this runs, so does what started it.
     drop(starter);
     let died = Ended { status: Status::Signal(libc::SIGKILL), limit: None };
     let mut end = end.unwrap_or(died);

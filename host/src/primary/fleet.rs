@@ -233,6 +233,7 @@ impl Fleet {
             Event::FileChanged => {}
             Event::Child(id, what) => pool.child_event(id, what),
             Event::ChildrenOverdue => pool.children_overdue(),
+            Event::ProcessorTime(used) => pool.saw_processor_time(&used),
             Event::Program(frame, fds) => pool.program_says(frame, fds),
             Event::ProgramExited(end) => pool.program_exited(end),
             Event::ProgramOverdue => pool.kill_program(),

@@ -29,6 +29,7 @@ mod outbound;
 mod output;
 mod plumbing;
 mod pool;
+mod processor;
 mod program;
 mod programs;
 mod queues;
@@ -54,6 +55,7 @@ mod workers;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -118,6 +120,8 @@ pub enum Event {
     FileChanged,
     Child(u64, children::What),
     ChildrenOverdue,
+    /// Beneath each process that starts programs.
+    ProcessorTime(Vec<(i32, Duration)>),
     Program(FromProgram, Vec<OwnedFd>),
     ProgramExited(End),
     ProgramOverdue,

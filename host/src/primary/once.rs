@@ -13,20 +13,21 @@ use super::output::{Output, Writer};
 use crate::sandbox::probe;
 use crate::sys;
 
-/// `host compile`: leaves the artifact in a file, whole or not at all.
-pub fn compile(plugin: &Path, output: &Path) -> Result<()> {
+/// `host compile`: leaves the artifact in a file, whole or not at all, and says how large it is.
+pub fn compile(plugin: &Path, output: &Path) -> Result<usize> {
     with_compiler(async |compiler| {
         let artifact = compiler.artifact(plugin).await?;
         let bytes = sys::FileMap::sealed(&artifact.fd)?;
         let temporary = output.with_extension(format!("{}.tmp", std::process::id()));
-        let write = || {
+        let write = || -> std::io::Result<usize> {
             let mut file = std::fs::OpenOptions::new()
                 .write(true)
                 .create_new(true)
                 .mode(0o644)
                 .open(&temporary)?;
             file.write_all(&bytes)?;
-            std::fs::rename(&temporary, output)
+            std::fs::rename(&temporary, output)?;
+            Ok(bytes.len())
         };
         write()
             .inspect_err(|_| drop(std::fs::remove_file(&temporary)))

@@ -83,6 +83,10 @@ impl Groups {
         self.places.iter().any(|place| place.controllers.iter().any(|name| name == controller))
     }
 
+    pub fn controllers(&self) -> Vec<String> {
+        self.places.iter().flat_map(|place| place.controllers.clone()).collect()
+    }
+
     /// For the start-up line and `host doctor`.
     pub fn summary(&self) -> String {
         let of = |version: u8| {

@@ -8,6 +8,7 @@ mod memory;
 pub mod mounts;
 mod socket;
 mod spawn;
+pub mod usage;
 pub mod walls;
 
 use std::ffi::CString;

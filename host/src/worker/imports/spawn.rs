@@ -119,6 +119,7 @@ fn spawn_error(error: SpawnError) -> wit::SpawnError {
         SpawnError::Unsupported => wit::SpawnError::Unsupported,
         SpawnError::TooMany(limit) => wit::SpawnError::TooManyChildren(limit),
         SpawnError::TooMuchMemory(limit) => wit::SpawnError::TooMuchMemory(limit),
+        SpawnError::TooMuchCpuTime(limit) => wit::SpawnError::TooMuchCpuTime(limit),
         SpawnError::Stopping => wit::SpawnError::Stopping,
         SpawnError::Failed(why) => wit::SpawnError::Failed(why),
     }
