@@ -1,10 +1,14 @@
 //! The control socket keeps others out and is not disturbed by those who are let in.
 
 use crate::support::once::assert_one_line;
+use crate::support::place::HOST;
 use crate::support::{Server, process, wait_for};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 fn start(flags: &[&str]) -> Server {
@@ -23,6 +27,30 @@ fn the_socket_is_private() {
     let server = start(&["--control", "off"]);
     assert!(!server.socket("hello").exists());
     assert_one_line(&server.command(&["status"]), 3, &["no host is running"]);
+    server.finish();
+}
+
+#[test]
+fn another_user_is_not_answered_even_where_the_socket_is_open_to_all() {
+    if !nix::unistd::geteuid().is_root() {
+        return eprintln!("skipped: only root can be somebody else");
+    }
+    let socket = std::env::temp_dir().join(format!("host-open-{}.sock", std::process::id()));
+    let server = start(&["--control", socket.to_str().unwrap()]);
+    let all = std::fs::Permissions::from_mode(0o666);
+    std::fs::set_permissions(&socket, all).expect("open the socket to all");
+    // Found by its descriptor, as the other user may not get to the folder of the binary.
+    let binary = std::fs::File::open(HOST).expect("open the binary");
+    let ask = |uid: u32| {
+        let mut command = Command::new(format!("/proc/self/fd/{}", binary.as_raw_fd()));
+        command.args(["status", "--control"]).arg(&socket).uid(uid);
+        command.output().expect("run the binary")
+    };
+    assert!(ask(0).status.success());
+    let other = ask(65534);
+    let said = String::from_utf8_lossy(&other.stderr);
+    assert!(!other.status.success() && other.stdout.is_empty(), "{said}");
+    assert!(said.contains("this host belongs to another user"), "{said}");
     server.finish();
 }
 

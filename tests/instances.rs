@@ -1,7 +1,6 @@
 //! How long an instance of a plugin lives. `/count` tells how often its instance was asked.
 
-use crate::support::Server;
-use std::time::Duration;
+use crate::support::{Server, wait_for};
 
 fn counts(server: &Server, requests: usize) -> Vec<u32> {
     let mut connection = server.connect();
@@ -57,8 +56,9 @@ fn an_idle_instance_is_let_go() {
         let flags = ["--max-instance-reuse-count", "100", "--idle-instance-timeout", "100ms"];
         let server = start(name, &flags);
         assert_eq!(counts(&server, 2), [1, 2]);
-        // Being idle is what is tested, so this does take its time.
-        std::thread::sleep(Duration::from_millis(600));
+        wait_for("the instance to be gone", || {
+            (server.status()["pools"][0]["workers"][0]["instances"] == 0).then_some(())
+        });
         assert_eq!(counts(&server, 2), [1, 2], "{name}");
         server.finish();
     }

@@ -1,5 +1,6 @@
 //! A new generation takes over without a client noticing.
 
+use crate::support::http::get_request;
 use crate::support::load::{Load, Style};
 use crate::support::{Scratch, Server, h2, plugin, process, wait_for};
 use nix::sys::signal::Signal;
@@ -117,5 +118,44 @@ fn an_http2_connection_finishes_its_request_and_is_told_to_go() {
         server
     });
     assert_eq!(status, 200);
+    server.finish();
+}
+
+#[test]
+fn a_rolling_reload_has_one_worker_more_at_a_time() {
+    let flags = ["--workers", "3", "--balance", "round-robin", "--reload", "rolling"];
+    let server = Server::serving("fixture", &flags);
+    let answer = |number: usize| format!("/drip?pieces={}&ms=600", number + 1);
+    // Each worker has a request that keeps it from ending at once.
+    let mut slow: Vec<_> = (1..=3).map(|_| server.connect()).collect();
+    slow.iter_mut().enumerate().for_each(|(n, client)| client.send(get_request(&answer(n))));
+    let heads: Vec<_> = slow.iter_mut().map(|client| client.head()).collect();
+    let mut most = 0;
+    std::thread::scope(|scope| {
+        let reload = scope.spawn(|| server.tell(&["reload"]));
+        wait_for("the end of the reload", || {
+            most = most.max(server.workers().len());
+            reload.is_finished().then_some(())
+        });
+    });
+    assert_eq!(most, 4);
+    for (client, head) in slow.iter_mut().zip(&heads) {
+        client.try_body(head, |_| {}).expect("the rest of the slow answer");
+    }
+    server.finish();
+}
+
+#[test]
+fn a_request_that_has_only_begun_is_answered_by_whoever_serves_when_it_is_whole() {
+    let mut server = Server::serving("hello", &["--workers", "1"]);
+    let mut slow = server.connect();
+    slow.send("GET / HTTP/1.1\r\nhost: slow\r\nx-half: ");
+    server.signal(Signal::SIGHUP);
+    server.wait_ready(2);
+    slow.send("done\r\n\r\n");
+    let answer = slow.response();
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "hello world\n"));
+    assert!(!answer.head.closes());
+    assert_eq!(slow.get("/").status(), 200);
     server.finish();
 }

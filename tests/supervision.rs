@@ -178,16 +178,10 @@ fn a_second_signal_or_sigquit_stops_at_once() {
 #[test]
 fn nobody_wakes_up_while_there_is_nothing_to_do() {
     for name in ["hello", "hello-async"] {
-        let server = start(name, "2", &[]);
+        let server = start(name, "2", &["--watch"]);
         assert_eq!(server.get("/").text(), "hello world\n");
         let all: Vec<u32> = server.workers().into_iter().chain([server.pid()]).collect();
-        let count = || all.iter().map(|pid| process::wake_ups(*pid)).collect::<Vec<_>>();
-        // What the request has left behind may first come to rest, instances that idle included.
-        wait_for("two seconds of quiet", || {
-            let before = count();
-            std::thread::sleep(Duration::from_secs(2));
-            (count() == before).then_some(())
-        });
+        process::wait_quiet(&all);
         server.finish();
     }
 }

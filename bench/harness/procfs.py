@@ -27,11 +27,15 @@ def tree(pid):
     return [pid, *below]
 
 
-def list_tasks(pid):
+def list_entries(path):
     try:
-        return os.listdir(f"/proc/{pid}/task")
+        return os.listdir(path)
     except OSError:
         return []
+
+
+def list_tasks(pid):
+    return list_entries(f"/proc/{pid}/task")
 
 
 def cpu_seconds(pids):
@@ -64,11 +68,24 @@ def peak_kib(pid):
     return int(match.group(1)) if match else 0
 
 
+def links(pid):
+    """Where its descriptors lead."""
+    found = []
+    for fd in list_entries(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except OSError:
+            pass
+    return found
+
+
 def descriptors(pid):
-    try:
-        return len(os.listdir(f"/proc/{pid}/fd"))
-    except OSError:
-        return 0
+    return len(list_entries(f"/proc/{pid}/fd"))
+
+
+def state(pid):
+    """One letter; `Z` is a zombie."""
+    return read(pid, "stat").rpartition(")")[2].strip()[:1]
 
 
 def wakeups(pid):

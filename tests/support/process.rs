@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::time::Duration;
 
 /// The live children of a process; zombies are not counted.
 pub fn children(parent: u32) -> Vec<u32> {
@@ -53,7 +54,7 @@ pub fn signal_group(leader: u32, signal: Signal) {
 }
 
 /// How often the threads of a process have begun to run after they had waited for something.
-pub fn wake_ups(pid: u32) -> u64 {
+fn wake_ups(pid: u32) -> u64 {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a live process");
     let of_thread = |thread: std::io::Result<std::fs::DirEntry>| {
         let status = std::fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
@@ -61,6 +62,16 @@ pub fn wake_ups(pid: u32) -> u64 {
         line.trim().parse::<u64>().ok()
     };
     threads.filter_map(of_thread).sum()
+}
+
+/// Waits until for two seconds none of these has run, not even what idles for a while.
+pub fn wait_quiet(all: &[u32]) {
+    let count = || all.iter().map(|pid| wake_ups(*pid)).collect::<Vec<_>>();
+    super::wait_for("two seconds of quiet", || {
+        let before = count();
+        std::thread::sleep(Duration::from_secs(2));
+        (count() == before).then_some(())
+    });
 }
 
 /// The most memory a process ever had resident, in KiB.

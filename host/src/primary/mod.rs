@@ -14,6 +14,7 @@ mod compile;
 mod confine;
 mod control;
 mod dispatch;
+mod ended;
 mod exposition;
 mod fleet;
 mod generation;

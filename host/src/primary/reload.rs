@@ -1,6 +1,8 @@
 //! A new generation beside the serving one: compile, start, check, switch, drain. Until the switch
 //! nothing of the serving generation is touched, so every failure leaves it as it was.
 
+mod rollback;
+
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
@@ -48,6 +50,7 @@ pub struct Reloads {
 
 struct Reload {
     number: u64,
+    mode: ReloadMode,
     /// `None` until it is compiled.
     generation: Option<Rc<Generation>>,
     /// Seats still to be started, in a rolling reload.
@@ -65,6 +68,10 @@ impl Reloads {
 
     pub fn is_active(&self) -> bool {
         self.active.is_some()
+    }
+
+    fn mode(&self) -> ReloadMode {
+        self.active.as_ref().map_or(ReloadMode::Parallel, |reload| reload.mode)
     }
 }
 
@@ -104,6 +111,7 @@ impl Pool {
         self.links.news.tell(What::ReloadStarted { generation: number });
         self.reloads.active = Some(Reload {
             number,
+            mode: self.config.reload,
             generation: None,
             to_start: Vec::new(),
             checked: Vec::new(),
@@ -129,7 +137,7 @@ impl Pool {
         let wanted = |seat: &usize| !self.seats[*seat].forked || self.seats[*seat].worker.is_some();
         let mut seats: Vec<usize> = (0..self.seats.len()).rev().filter(wanted).collect();
         let none = seats.is_empty();
-        let at_once = match self.config.reload {
+        let at_once = match self.reloads.mode() {
             ReloadMode::Parallel => std::mem::take(&mut seats),
             ReloadMode::Rolling => seats.pop().into_iter().collect(),
         };
@@ -185,9 +193,14 @@ impl Pool {
             self.reload_failed(&format!("worker {id}: {error:#}"));
             return Ok(());
         }
-        match self.config.reload {
+        match self.reloads.mode() {
             ReloadMode::Parallel => self.parallel_step(id),
-            ReloadMode::Rolling => self.rolling_step(seat),
+            ReloadMode::Rolling => {
+                self.switch_generation();
+                self.take_seat(seat)?;
+                self.roll_on();
+                Ok(())
+            }
         }
     }
 
@@ -207,20 +220,27 @@ impl Pool {
         Ok(())
     }
 
-    fn rolling_step(&mut self, seat: usize) -> Result<()> {
-        self.switch_generation();
-        self.take_seat(seat)?;
-        let next = self.reloads.active.as_mut().and_then(|reload| reload.to_start.pop());
-        match next {
-            None => self.reload_done(),
-            Some(seat) => {
-                let generation = self.current.clone();
-                if let Err(error) = self.start_worker(seat, &generation) {
-                    self.reload_failed(&format!("{error:#}"));
-                }
-            }
+    /// The next seat's turn in a rolling reload comes when the worker that gave up the one before has
+    /// ended: there is never more than one worker too many.
+    pub fn roll_on(&mut self) {
+        let Some(reload) = &mut self.reloads.active else { return };
+        let begun = self.current.number == reload.number;
+        if !begun || reload.mode != ReloadMode::Rolling {
+            return;
         }
-        Ok(())
+        let starting = self.seats.iter().any(|seat| seat.incoming.is_some());
+        let ending = self.workers.values().any(|worker| worker.state == State::Draining);
+        if reload.to_start.is_empty() && !starting {
+            return self.reload_done();
+        }
+        if starting || ending {
+            return;
+        }
+        let Some(seat) = reload.to_start.pop() else { return };
+        let generation = self.current.clone();
+        if let Err(error) = self.start_worker(seat, &generation) {
+            self.reload_failed(&format!("{error:#}"));
+        }
     }
 
     /// From now on the dead are replaced by workers of the new generation.
@@ -273,66 +293,4 @@ impl Pool {
         reload.request.answer(Err(why.to_owned()));
         self.next_reload();
     }
-
-    /// Half of a rolling reload is undone: the seats it took go to the old generation again.
-    fn take_back(&mut self, old: Rc<Generation>) {
-        self.current = old.clone();
-        self.config = old.config().clone();
-        self.config_changed();
-        for seat in 0..self.seats.len() {
-            let worker = self.seats[seat].worker.and_then(|id| self.workers.get(&id));
-            if worker.is_some_and(|worker| worker.generation.number != old.number)
-                && let Err(error) = self.start_worker(seat, &old)
-            {
-                self.log(&format!("{error:#}"));
-            }
-        }
-    }
-
-    /// A new generation whose workers keep dying is replaced by the one before it.
-    pub fn roll_back_if_on_probation(&mut self, seat: usize) -> bool {
-        let on_probation = |(_, until): &(Rc<Generation>, Instant)| Instant::now() < *until;
-        if self.reloads.is_active()
-            || self.seats[seat].backoff.early_deaths() < DEATHS_ON_PROBATION
-            || !self.reloads.fallback.as_ref().is_some_and(on_probation)
-        {
-            return false;
-        }
-        let Some((old, _)) = self.reloads.fallback.take() else { return false };
-        let bad = self.current.number;
-        self.log(&format!(
-            "generation {bad} crash-loops; rolling back to generation {}",
-            old.number
-        ));
-        self.tally.reloads.rolled_back += 1;
-        self.links.news.tell(What::RolledBack { from: bad, to: old.number });
-        let number = self.begin(Request::default());
-        let generation = old.again(number);
-        let _ = self.links.events.send(Event::Compiled(number, generation));
-        true
-    }
-
-    /// A cached artifact no worker can load is compiled anew, once.
-    pub fn recompile(&mut self) {
-        let number = self.current.number;
-        self.links.compiler.discard(&self.current.artifact);
-        self.log("the cached artifact cannot be loaded; compiling the plugin again");
-        self.dismiss_incoming();
-        let (compiler, events) = (self.links.compiler.clone(), self.links.events.clone());
-        let config = self.current.config().clone();
-        tokio::task::spawn_local(async move {
-            let generation = Generation::load(&compiler, number, config).await;
-            let _ = events.send(Event::Recompiled(generation));
-        });
-    }
-
-    pub fn recompiled(&mut self, generation: Result<Generation>) -> Result<()> {
-        let first = Rc::new(generation?);
-        self.current = first.clone();
-        let seats: Vec<usize> = (0..self.seats.len()).filter(|n| !self.seats[*n].forked).collect();
-        seats.into_iter().try_for_each(|seat| self.start_worker(seat, &first))
-    }
 }
-
-/// Early deaths in one seat that end a probation.
-const DEATHS_ON_PROBATION: u32 = 3;

@@ -40,8 +40,8 @@ pub async fn serve(stream: UnixStream, reach: Reach) {
 }
 
 /// One that may not talk, or came too many: told so if that costs nothing.
-pub fn turn_away(stream: UnixStream) {
-    let answer = Answer { v: VERSION, outcome: Outcome::Error("too many clients".into()) };
+pub fn turn_away(stream: UnixStream, why: &str) {
+    let answer = Answer { v: VERSION, outcome: Outcome::Error(why.into()) };
     let _ = stream.try_write(&to_line(&answer));
 }
 

@@ -84,8 +84,12 @@ pub async fn serve(listener: UnixListener, reach: Reach) {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        if !socket::may_talk(&stream) || clients.get() >= MAX_CLIENTS {
-            client::turn_away(stream);
+        let refusal = match socket::may_talk(&stream) {
+            true => (clients.get() >= MAX_CLIENTS).then_some("too many clients"),
+            false => Some("this host belongs to another user"),
+        };
+        if let Some(why) = refusal {
+            client::turn_away(stream, why);
             // Whoever comes too often is made to wait, not the loop.
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
