@@ -19,6 +19,7 @@ mod grants;
 mod hostile;
 mod instances;
 mod languages;
+mod limits;
 mod listening;
 mod metrics;
 mod new;

@@ -2,12 +2,16 @@
 
 import contextlib
 import multiprocessing
+import os
+import signal
 import socket
+import subprocess
 import threading
 import time
 
 from .servers import place
 
+SLOW = "slowhttptest"
 HEAD = "GET {} HTTP/1.1\r\nHost: bench\r\n"
 
 
@@ -60,21 +64,14 @@ def big_headers(port):
 
 
 def slowloris(port):
-    """Heads that come a byte at a time and never end."""
-    open_ones = []
+    """Heads that come a line at a time and never end: what `slowhttptest -H` is for."""
+    url = f"http://127.0.0.1:{port}/"
+    options = {"-c": 200, "-r": 100, "-i": 1, "-x": 24, "-l": 3600, "-u": url}
+    words = [str(word) for option in options.items() for word in option]
+    # It ends when the server has closed all its connections.
     while True:
-        while len(open_ones) < 200:
-            with contextlib.suppress(OSError):
-                stream = socket.create_connection(("127.0.0.1", port), 1)
-                stream.sendall(HEAD.format("/").encode())
-                open_ones.append(stream)
-        still = []
-        for stream in open_ones:
-            with contextlib.suppress(OSError):
-                stream.sendall(b"x")
-                still.append(stream)
-        open_ones = still
-        time.sleep(0.5)
+        subprocess.run([SLOW, "-H", *words], stdin=subprocess.DEVNULL, capture_output=True)
+        time.sleep(0.1)
 
 
 def flood(port):
@@ -103,6 +100,7 @@ class Attackers:
     """All of them, on the load's CPU, for as long as the context lasts."""
 
     def __init__(self, settings, port):
+        settings.program(SLOW)
         self.settings, self.port = settings, port
 
     def __enter__(self):
@@ -115,10 +113,13 @@ class Attackers:
         return self
 
     def run(self, attack):
+        os.setsid()
         place(self.settings.load_cpus, self.settings)
         attack(self.port)
 
     def __exit__(self, *unused):
         for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.kill()
             process.join()

@@ -31,6 +31,7 @@ def table(settings):
         "wasmtime": first_line([str(settings.wasmtime or "wasmtime"), "--version"]),
         "node": first_line(["node", "--version"]),
         "nginx": first_line(["nginx", "-v"]),
+        "slowhttptest": first_line(["slowhttptest", "-h"]),
         "wrk": first_line(["wrk", "--version"]),
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "CPU": f"{cpu_model()}, {os.cpu_count()} online",

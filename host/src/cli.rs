@@ -207,6 +207,19 @@ pub struct LimitFlags {
     /// Instances in one worker; then 503
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub max_instances: u32,
+    /// Requests one worker answers at the same time, on all its connections; then 503. 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub max_requests_in_flight: u32,
+    /// Open connections of one worker; more wait until one is closed. 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub max_connections: u64,
+    /// Open connections of one client address (IPv6: of its /64) to all workers; more are closed. 0 is
+    /// no limit
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub max_connections_per_address: u32,
+    /// Stack of one call into the plugin, e.g. for deep recursion
+    #[arg(long, value_name = "SIZE", default_value = "512K")]
+    pub max_stack_size: String,
     /// Programs the plugin may have running
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub max_children: u32,

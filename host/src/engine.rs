@@ -22,7 +22,12 @@ pub enum Flavor {
 #[derive(Clone, Copy, Debug)]
 pub struct EngineLimits {
     pub max_instances: u32,
+    /// Of plugin code, in bytes.
+    pub max_stack: u32,
 }
+
+/// What calls of the host may take of the same stack.
+pub const HOST_STACK: usize = 3 << 19;
 
 /// A component is a handful of core instances: its module and the shims its tools put around it.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 10;
@@ -97,14 +102,20 @@ pub fn compile(wasm: &[u8]) -> Result<Vec<u8>> {
 pub fn for_artifact(artifact: &[u8], limits: &EngineLimits) -> Result<Engine> {
     ensure!(limits.max_instances > 0, "a worker needs room for one instance");
     let flavor = Flavor::of_artifact(artifact)?;
+    let stack = limits.max_stack as usize;
+    let config = || {
+        let mut config = config(flavor);
+        config.max_wasm_stack(stack).async_stack_size(stack + HOST_STACK);
+        config
+    };
     for page_map in [Enabled::Yes, Enabled::No] {
-        let mut pooled = config(flavor);
+        let mut pooled = config();
         pooled.allocation_strategy(pool(limits.max_instances, page_map));
         if let Ok(engine) = Engine::new(&pooled) {
             return Ok(engine);
         }
     }
-    Ok(Engine::new(&config(flavor))?)
+    Ok(Engine::new(&config())?)
 }
 
 /// For a process that runs one instance, once: made on demand, as nothing is there to be reused.

@@ -77,7 +77,7 @@ impl Connection {
         Connection::over(TcpStream::from(OwnedFd::from(stream)))
     }
 
-    fn over(stream: TcpStream) -> Connection {
+    pub fn over(stream: TcpStream) -> Connection {
         stream.set_read_timeout(Some(DEADLINE)).expect("set a time-out");
         stream.set_write_timeout(Some(DEADLINE)).expect("set a time-out");
         Connection(BufReader::new(stream))
@@ -109,6 +109,15 @@ impl Connection {
 
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.0.get_mut().write_all(bytes.as_ref())
+    }
+
+    /// Whether nothing has come, not even the end.
+    pub fn is_silent(&self) -> bool {
+        let stream = self.0.get_ref();
+        stream.set_nonblocking(true).expect("look without waiting");
+        let seen = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).expect("wait again");
+        self.0.buffer().is_empty() && seen.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
     }
 
     pub fn response(&mut self) -> Response {

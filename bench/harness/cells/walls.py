@@ -19,19 +19,19 @@ WITHOUT = "--insecure-no-sandbox"
 
 
 def cost(settings, title, ours, theirs, bar):
-    """Requests a second with something and without; many short rounds, since little is at stake."""
+    """Requests a second with something and without, while both share a core. Where a process's memory
+    happens to lie makes it some percent faster or slower for life, so there are several of each."""
     rows = []
     for kind, flags in (("fresh instances", ()), ("reused × 128", (REUSE, "128"))):
-        with ours(flags) as bound, theirs(flags) as free:
-            sides = {s.name: lambda s=s: load.wrk(settings, s, 1) for s in (bound, free)}
-            compare.interleave(1, sides)
-            samples = compare.interleave(max(3, 5 * settings.rounds), sides)
-        pair = samples[bound.name], samples[free.name]
-        row = compare.rate_row(f"{title}, {kind}", *pair, (bound.name, free.name), bar)
-        ratios = sorted(a.rate / b.rate for a, b in zip(*pair))
-        quarter = len(ratios) // 4
-        row.spread += f", middle half {ratios[quarter]:.3f}–{ratios[-1 - quarter]:.3f}"
-        rows.append(row)
+        pairs = []
+        for _ in range(settings.rounds if settings.quick else 3 * settings.rounds):
+            with ours(flags) as bound, theirs(flags) as free:
+                names = bound.name, free.name
+                sides = {s.name: lambda s=s: load.wrk(settings, s, 1) for s in (bound, free)}
+                compare.together(1, sides)
+                samples = compare.together(4, sides)
+            pairs += zip(*(samples[name] for name in names))
+        rows.append(compare.paired_row(f"{title}, {kind}", *zip(*pairs), names, bar))
     return rows
 
 

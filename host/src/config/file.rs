@@ -182,6 +182,15 @@ fn scalar(name: &str, value: &Spanned<DeValue<'_>>) -> Result<String> {
     })
 }
 
+/// Whatever the file holds, it is read, or a line of it is at fault.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Err(error) = File::parse(&text, "host.toml") {
+        assert!(format!("{error:#}").starts_with("host.toml:"), "{error:#} in {text:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,11 +258,7 @@ mod tests {
             "pool = 1\nwokers = 0x7fffffffffffffff\nx = [[[[{ a = 1979-05-27 }]]]]",
         ];
         let samples = samples.map(|text| text.as_bytes().to_vec());
-        crate::fuzz::mutated(&samples, |bytes| {
-            let text = String::from_utf8_lossy(bytes);
-            if let Err(error) = File::parse(&text, "host.toml") {
-                assert!(format!("{error:#}").starts_with("host.toml:"), "{error:#} in {text:?}");
-            }
-        });
+        crate::fuzz::mutated(&samples, fuzz);
+        crate::fuzz::known("config_file", fuzz);
     }
 }

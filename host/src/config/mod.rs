@@ -20,6 +20,8 @@ use crate::primary::balance::Policy;
 use crate::resolver::policy::Grant;
 use crate::worker::settings::{Limits, Protocol};
 
+#[cfg(any(test, fuzzing))]
+pub use file::fuzz as fuzz_file;
 pub use listen::ListenSpec;
 pub use program::{ChildLimits, ProgramGrant, ProgramLimits};
 pub use source::Source;
@@ -80,6 +82,7 @@ pub struct PoolConfig {
     pub listen: Vec<ListenSpec>,
     pub listen_per_worker: Option<u16>,
     pub backlog: i32,
+    pub max_connections_per_address: Option<u32>,
     pub balance: Policy,
     /// None to begin with if the primary program forks them.
     pub workers: usize,
@@ -142,6 +145,11 @@ impl PoolConfig {
             balance != Policy::ReusePort || !manual,
             "--balance reuseport: needs a number of workers, not manual"
         );
+        ensure!(
+            !balance.workers_accept() || flags.limits.max_connections_per_address == 0,
+            "--max-connections-per-address: not with --balance {balance}, where workers accept and \
+             do not know of each other"
+        );
         Ok(PoolConfig {
             name: name.map_or_else(|| stem(&plugin), str::to_owned),
             plugin,
@@ -163,6 +171,8 @@ impl PoolConfig {
             listen: listen::all(&flags.listen.listen)?,
             listen_per_worker: flags.listen.listen_per_worker,
             backlog: flags.listen.backlog,
+            max_connections_per_address: Some(flags.limits.max_connections_per_address)
+                .filter(|most| *most > 0),
             balance,
             workers: if manual { 0 } else { workers(&flags.pool.workers)? },
             manual,

@@ -45,6 +45,10 @@ pub(super) fn limits(flags: &cli::LimitFlags, pool: &cli::PoolFlags) -> Result<L
         request_timeout: units::duration("--request-timeout", &flags.request_timeout)?,
         max_memory_size: units::size("--max-memory-size", &flags.max_memory_size)?,
         max_instances: flags.max_instances,
+        max_requests_in_flight: flags.max_requests_in_flight,
+        max_connections: flags.max_connections,
+        tells_ends: flags.max_connections_per_address > 0,
+        max_stack_size: stack_size(&flags.max_stack_size)?,
         max_instance_reuse_count: pool.max_instance_reuse_count,
         max_instance_concurrent_reuse_count: pool.max_instance_concurrent_reuse_count,
         idle_instance_timeout: units::duration(
@@ -58,6 +62,13 @@ pub(super) fn limits(flags: &cli::LimitFlags, pool: &cli::PoolFlags) -> Result<L
             .filter(|size| *size > 0),
     };
     Ok(limits)
+}
+
+fn stack_size(text: &str) -> Result<u32> {
+    let size = units::size("--max-stack-size", text)?;
+    let right = (64 << 10..=64 << 20).contains(&size);
+    ensure!(right, "--max-stack-size {text}: give between 64K and 64M");
+    Ok(size as u32)
 }
 
 fn header_size(text: &str) -> Result<u32> {

@@ -88,9 +88,14 @@ impl Client {
         line.push(b'\n');
         let stream = self.stream.get_mut();
         stream.set_read_timeout(patience).context("set time-out")?;
-        stream.write_all(&line).context("send order")?;
-        let line =
-            self.line().context("read answer")?.context("the host ended without answering")?;
+        // Who is turned away may find the other end closed already, but also why.
+        let sent = stream.write_all(&line);
+        let line = match (self.line(), sent) {
+            (Ok(Some(line)), _) => line,
+            (Ok(None), Ok(())) => bail!("the host ended without answering"),
+            (Err(error), Ok(())) => return Err(error).context("read answer"),
+            (_, Err(error)) => bail!("send order: {error}"),
+        };
         let answer: Answer = serde_json::from_str(&line).context("read answer")?;
         ensure!(answer.v == VERSION, "the host speaks version {} of the protocol", answer.v);
         match answer.outcome {

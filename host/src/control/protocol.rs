@@ -116,6 +116,9 @@ pub struct PoolStatus {
     pub seats: usize,
     /// Workers that died and were started again.
     pub restarts: u64,
+    /// Connections of client addresses that had too many.
+    #[serde(default)]
+    pub turned_away: u64,
     pub reloads: Reloads,
     /// Whether new connections find a worker.
     pub accepts: bool,
@@ -231,6 +234,15 @@ impl Counters {
     }
 }
 
+/// Whatever a client sends is an order that can be followed, or none.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    let ask = serde_json::from_slice::<Ask>(bytes);
+    if let Ok(Ask { order: Order::Scale { to, .. }, .. }) = ask {
+        to.from(usize::MAX);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,12 +267,8 @@ mod tests {
             r#"{"v":1,"do":"events","x":[[[[{"a":1e999}]]]]}"#,
         ];
         let samples = orders.map(|order| order.as_bytes().to_vec());
-        crate::fuzz::mutated(&samples, |bytes| {
-            let ask = serde_json::from_slice::<Ask>(bytes);
-            if let Ok(Ask { order: Order::Scale { to, .. }, .. }) = ask {
-                to.from(usize::MAX);
-            }
-        });
+        crate::fuzz::mutated(&samples, fuzz);
+        crate::fuzz::known("control_line", fuzz);
     }
 
     #[test]

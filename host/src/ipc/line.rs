@@ -2,6 +2,8 @@
 //! from the control channel, so that no flood of messages delays a drain. Either end may be hostile:
 //! a stated length over the limit breaks the line, and both queues are bounded.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 #[cfg(test)]
 mod tests;
 mod transport;

@@ -75,6 +75,9 @@ pub enum FromWorker {
     BadArtifact(String),
     /// These connections have been read from: they now live and die with the worker.
     Took(Vec<ConnectionId>),
+    /// These connections, all told of as taken before, are closed or handed back. Only said if the
+    /// settings ask for it.
+    Ended(Vec<ConnectionId>),
     /// It drains by its own decision: an instance called `exit`, or closed its messages.
     Leaving {
         disconnected: bool,
@@ -179,6 +182,35 @@ pub enum Refusal {
     Unreachable,
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz {
+    use super::*;
+
+    /// What other processes say to the primary.
+    pub fn frames(bytes: &[u8]) {
+        decodes::<FromWorker>(bytes);
+        decodes::<FromCompiler>(bytes);
+        decodes::<FromResolver>(bytes);
+        decodes::<WantsConnection>(bytes);
+    }
+
+    /// Connections that change hands, between two primaries and to a worker.
+    pub fn handover(bytes: &[u8]) {
+        decodes::<ToHeir>(bytes);
+        decodes::<FromHeir>(bytes);
+        decodes::<ToWorker>(bytes);
+    }
+
+    /// What is decoded can be encoded again, and is no larger than what it came from: nothing in it
+    /// is out of its type's range.
+    fn decodes<T: Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) {
+        if let Ok(message) = postcard::from_bytes::<T>(bytes) {
+            let again = postcard::to_stdvec(&message).expect("what was decoded can be encoded");
+            assert!(again.len() <= 2 * bytes.len() + 16);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,13 +225,6 @@ mod tests {
         postcard::to_stdvec(message).unwrap()
     }
 
-    /// What is decoded can be encoded again: nothing in it is out of its type's range.
-    fn decodes<T: Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) {
-        if let Ok(message) = postcard::from_bytes::<T>(bytes) {
-            assert!(encoded(&message).len() <= 2 * bytes.len() + 16);
-        }
-    }
-
     #[test]
     fn no_frame_of_a_worker_panics_or_grows() {
         let samples = [
@@ -207,10 +232,11 @@ mod tests {
             encoded(&FromWorker::Failed("no database".into())),
             encoded(&FromWorker::BadArtifact("cut short".into())),
             encoded(&FromWorker::Took((0..20).map(ConnectionId).collect())),
+            encoded(&FromWorker::Ended(vec![ConnectionId(7)])),
             encoded(&FromWorker::Leaving { disconnected: true }),
             encoded(&FromWorker::HandBack { ends: ends(), read: b"GET / HTTP".to_vec() }),
         ];
-        fuzz::mutated(&samples, decodes::<FromWorker>);
+        fuzz::mutated(&samples, super::fuzz::frames);
     }
 
     #[test]
@@ -223,11 +249,8 @@ mod tests {
             encoded(&FromResolver::Refused { ticket: 7, why: Refusal::Denied }),
             encoded(&WantsConnection { ticket: 7, host: "example.com".into(), port: 443 }),
         ];
-        fuzz::mutated(&samples, |bytes| {
-            decodes::<FromCompiler>(bytes);
-            decodes::<FromResolver>(bytes);
-            decodes::<WantsConnection>(bytes);
-        });
+        fuzz::mutated(&samples, super::fuzz::frames);
+        fuzz::known("ipc_frames", super::fuzz::frames);
     }
 
     #[test]
@@ -239,9 +262,7 @@ mod tests {
             encoded(&FromHeir::Serving),
             encoded(&ToWorker::Connection { id: ConnectionId(3), ends: ends(), read }),
         ];
-        fuzz::mutated(&samples, |bytes| {
-            decodes::<ToHeir>(bytes);
-            decodes::<FromHeir>(bytes);
-        });
+        fuzz::mutated(&samples, super::fuzz::handover);
+        fuzz::known("handover", super::fuzz::handover);
     }
 }

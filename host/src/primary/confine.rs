@@ -13,6 +13,7 @@ use super::{Event, Events, WorkerId, watchdog};
 use crate::sandbox::cgroup::{self, Group};
 use crate::sandbox::probe;
 use crate::sys;
+use crate::worker::settings::Limits;
 
 /// Fiber stacks and tables an instance may have mapped besides its memory.
 const MAPPED_BESIDES: u64 = 4 << 20;
@@ -59,11 +60,12 @@ impl Drop for Watchdog {
 }
 
 /// Counts what is never touched, too, and so is generous.
-pub fn limit_mapped(process: &sys::Child, memory: u64, max_instances: u32) -> Result<()> {
+pub fn limit_mapped(process: &sys::Child, memory: u64, limits: &Limits) -> Result<()> {
     if probe::decided()?.insecure {
         return Ok(());
     }
-    let stacks = u64::from(max_instances) * MAPPED_BESIDES;
+    let each = MAPPED_BESIDES + u64::from(limits.max_stack_size);
+    let stacks = u64::from(limits.max_instances) * each;
     let mapped = memory.saturating_mul(2).saturating_add(stacks + MAPPED_ANYWAY);
     sys::walls::limit_mapped_memory(process, mapped)
 }

@@ -1,22 +1,41 @@
 //! Passes accepted connections to workers.
 
-use nix::sys::signal::Signal;
+use std::time::Duration;
 
-use super::WorkerId;
 use super::accepted::Accepted;
 use super::balance::{self, Load};
 use super::pool::{Phase, Pool};
 use super::workers::{State, Worker};
+use super::{Event, WorkerId};
 use crate::ipc::message::ConnectionId;
+use nix::sys::signal::Signal;
 
 /// Connections that may wait here before the accept loop pauses; the kernel queues the rest.
 const WAITING: usize = 64;
 
+/// How soon a connection that waits for room in a worker is tried again: workers do not say when they
+/// have closed one.
+const SOON: Duration = Duration::from_millis(10);
+
 impl Pool {
+    /// A connection that has just come in.
+    pub fn admit(&mut self, mut connection: Accepted) {
+        let limit = self.config.max_connections_per_address;
+        if let (Some(most), Some(client)) = (limit, connection.ends.peer) {
+            connection.place = self.crowd.enter(client, most);
+            if connection.place.is_none() {
+                self.tally.turned_away += 1;
+                return;
+            }
+        }
+        self.dispatch(connection);
+    }
+
     /// Gives a connection to the worker the policy picks, or keeps it until one can take it.
     pub fn dispatch(&mut self, connection: Accepted) {
         let Some(connection) = self.pass_to_heir(connection) else { return };
         let Some(mut connection) = self.offer(connection) else { return self.update_gate() };
+        self.count(&mut connection);
         while let Some(id) = self.pick(&connection) {
             let number = ConnectionId(self.next_connection);
             let Some(worker) = self.workers.get_mut(&id) else {
@@ -38,8 +57,34 @@ impl Pool {
         }
         if self.phase != Phase::Stopping || !self.workers.is_empty() {
             self.waiting.push_back(connection);
+            self.look_again_soon();
         }
         self.update_gate();
+    }
+
+    /// One that comes from another worker counts, however many there are.
+    pub(super) fn count(&self, connection: &mut Accepted) {
+        if let (Some(_), None, Some(client)) =
+            (self.config.max_connections_per_address, &connection.place, connection.ends.peer)
+        {
+            connection.place = self.crowd.enter(client, u32::MAX);
+        }
+    }
+
+    fn look_again_soon(&mut self) {
+        if self.config.limits.max_connections > 0 && !self.looks_again {
+            self.looks_again = true;
+            let events = self.links.events.clone();
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(SOON).await;
+                let _ = events.send(Event::LookAgain);
+            });
+        }
+    }
+
+    pub fn look_again(&mut self) {
+        self.looks_again = false;
+        self.pass_on_waiting();
     }
 
     fn pick(&self, connection: &Accepted) -> Option<WorkerId> {
@@ -48,10 +93,12 @@ impl Pool {
             Phase::Stopping => matches!(worker.state, State::Ready | State::Draining),
             _ => self.is_seated(worker),
         };
+        let most = self.config.limits.max_connections;
+        let has_room = |worker: &Worker| most == 0 || worker.connections() < most;
         let loads: Vec<Load> = self
             .workers
             .values()
-            .filter(|worker| usable(worker) && worker.keeps_up())
+            .filter(|worker| usable(worker) && worker.keeps_up() && has_room(worker))
             .map(|worker| Load { worker: worker.id, connections: worker.connections() })
             .collect();
         match connection.only {

@@ -27,7 +27,7 @@ pub fn render(status: &Status) -> String {
 
 fn of_pools(page: &mut Page, pools: &[PoolStatus]) {
     type Figure = fn(&PoolStatus) -> f64;
-    let all: [(&str, &str, &str, Figure); 7] = [
+    let all: [(&str, &str, &str, Figure); 8] = [
         ("host_generation", "gauge", "The generation that serves.", |pool| pool.generation as f64),
         ("host_ready", "gauge", "1 while new connections find a worker.", |pool| {
             f64::from(u8::from(pool.accepts))
@@ -36,6 +36,12 @@ fn of_pools(page: &mut Page, pools: &[PoolStatus]) {
         ("host_worker_restarts_total", "counter", "Workers that died and were replaced.", |pool| {
             pool.restarts as f64
         }),
+        (
+            "host_connections_turned_away_total",
+            "counter",
+            "Closed at once, as their client address had too many.",
+            |pool| pool.turned_away as f64,
+        ),
         ("host_reloads_total", "counter", "Reloads that took over.", |pool| {
             pool.reloads.done as f64
         }),

@@ -204,7 +204,7 @@ impl Fleet {
 
     pub fn dispatch(&mut self, pool: PoolId, connection: Accepted) {
         if let Some(pool) = self.pools.get_mut(pool.0) {
-            pool.dispatch(connection);
+            pool.admit(connection);
         }
     }
 
@@ -215,6 +215,7 @@ impl Fleet {
             Event::Frame(id, frame, fds) => pool.frame(id, frame, fds)?,
             Event::Broken(id, why) => pool.broken(id, &why),
             Event::CaughtUp => pool.pass_on_waiting(),
+            Event::LookAgain => pool.look_again(),
             Event::Disconnected(id) => pool.disconnected(id),
             Event::Exited(id, end) => pool.exited(id, end)?,
             Event::Overdue(id) => pool.overdue(id),

@@ -33,6 +33,7 @@ impl Pool {
                 worker.took(&ids);
                 self.update_gate();
             }
+            FromWorker::Ended(ids) => worker.closed(&ids),
             FromWorker::Leaving { disconnected } => self.leaving(id, disconnected),
             FromWorker::Child(order) => self.child_order(Owner::Worker(id), order),
             FromWorker::HandBack { ends, read } => {

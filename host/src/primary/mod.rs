@@ -13,6 +13,7 @@ mod children;
 mod compile;
 mod confine;
 mod control;
+mod crowd;
 mod dispatch;
 mod ended;
 mod exposition;
@@ -108,6 +109,8 @@ pub enum Event {
     Disconnected(WorkerId),
     /// It reads its channel again.
     CaughtUp,
+    /// Workers were full, and may not be any more.
+    LookAgain,
     Exited(WorkerId, End),
     Overdue(WorkerId),
     Respawn(usize),

@@ -17,6 +17,7 @@ use super::backoff::Backoff;
 use super::bound::Bound;
 use super::children::Children;
 use super::compile::Compiler;
+use super::crowd::Crowd;
 use super::generation::Generation;
 use super::listen::{Acceptor, Listener};
 use super::news::{News, What};
@@ -97,6 +98,10 @@ pub struct Pool {
     pub acceptors: Vec<tokio::task::JoinHandle<()>>,
     pub links: Links,
     pub waiting: VecDeque<Accepted>,
+    /// Those that wait for room in a worker are tried again soon.
+    pub looks_again: bool,
+    /// By client, if that is limited.
+    pub crowd: Crowd,
     pub last: Option<WorkerId>,
     pub next_connection: u64,
     /// Open while accepted connections can be passed on.
@@ -142,6 +147,8 @@ impl Pool {
             acceptors: Vec::new(),
             links,
             waiting: VecDeque::new(),
+            looks_again: false,
+            crowd: Crowd::default(),
             last: None,
             next_connection: 1,
             gate: watch::Sender::new(false),

@@ -15,6 +15,8 @@ use crate::sys;
 #[derive(Default)]
 pub struct Tally {
     pub restarts: u64,
+    /// Connections of clients that had too many.
+    pub turned_away: u64,
     pub reloads: Reloads,
     /// What workers that have ended did, so that sums never go back.
     pub ended: Counters,
@@ -50,6 +52,7 @@ impl Pool {
             state: state.to_owned(),
             seats: self.seats.len(),
             restarts: self.tally.restarts,
+            turned_away: self.tally.turned_away,
             reloads: self.tally.reloads,
             accepts: self.phase == Phase::Serving
                 && self.workers.values().any(|worker| self.is_seated(worker)),

@@ -59,7 +59,8 @@ impl Pool {
     }
 
     /// As if the host had chosen the worker. If it is gone, the program chooses again.
-    fn give_to(&mut self, id: WorkerId, connection: Accepted) {
+    fn give_to(&mut self, id: WorkerId, mut connection: Accepted) {
+        self.count(&mut connection);
         let number = ConnectionId(self.next_connection);
         let worker = self.workers.get_mut(&id).filter(|worker| worker.state == State::Ready);
         let given = match worker {

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, oneshot};
 use super::accepted::Accepted;
 use super::child::{self, Child, End};
 use super::confine::{self, Confinement};
+use super::crowd::Place;
 use super::generation::Generation;
 use super::health;
 use super::output::Output;
@@ -57,6 +58,8 @@ pub struct Worker {
     pub told: bool,
     /// Connections it was given but has not read from: ours to give to another if it dies.
     untaken: HashMap<ConnectionId, Accepted>,
+    /// Of clients whose connections are counted: those it has read from and not closed.
+    places: HashMap<ConnectionId, Place>,
     /// Told of each connection.
     pub(super) given: Rc<Notify>,
     assigned: u64,
@@ -98,11 +101,11 @@ impl Worker {
             fds.push(fd.try_clone()?);
         }
         what.settings.process.pid = child.process.pid.as_raw() as u32;
-        let max_instances = what.settings.limits.max_instances;
+        let limits = what.settings.limits.clone();
         child.channel.post(&ToWorker::Setup(Box::new(what.settings)), fds)?;
         let memory_limit = generation.config().worker_memory_limit;
         let memory_limit = memory_limit.unwrap_or_else(watchdog::ceiling);
-        confine::limit_mapped(&child.process, memory_limit, max_instances)?;
+        confine::limit_mapped(&child.process, memory_limit, &limits)?;
         let worker = Worker {
             id,
             generation,
@@ -114,6 +117,7 @@ impl Worker {
             blames_artifact: false,
             told: false,
             untaken: HashMap::new(),
+            places: HashMap::new(),
             given: Rc::default(),
             assigned: 0,
             memory_limit,
@@ -215,8 +219,13 @@ impl Worker {
 
     pub fn took(&mut self, ids: &[ConnectionId]) {
         for id in ids {
-            self.untaken.remove(id);
+            let taken = self.untaken.remove(id);
+            self.places.extend(taken.and_then(|connection| Some((*id, connection.place?))));
         }
+    }
+
+    pub fn closed(&mut self, ids: &[ConnectionId]) {
+        ids.iter().for_each(|id| drop(self.places.remove(id)));
     }
 
     /// What it never read from, oldest first.

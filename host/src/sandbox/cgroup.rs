@@ -224,3 +224,28 @@ fn remove(dir: &Path) {
     }
     let _ = fs::remove_dir(dir);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_version_has_limits_of_its_own_name() {
+        let base = std::env::temp_dir().join(format!("host-groups-{}", std::process::id()));
+        for (version, file) in [(1, "memory.limit_in_bytes"), (2, "memory.max")] {
+            let dir = base.join(version.to_string());
+            fs::create_dir_all(&dir).unwrap();
+            let controllers = WANTED.map(str::to_owned).to_vec();
+            let groups = Groups { places: vec![Place { version, controllers, dir }] };
+            let group = groups.group("worker-1", 4096, 77).expect("a group");
+            let read = |file: &str| fs::read_to_string(group.dirs[0].join(file)).unwrap();
+            assert!(group.bounds_memory);
+            assert_eq!([read(file), read("pids.max"), read("cgroup.procs")], ["4096", "64", "77"]);
+            fs::write(group.dirs[0].join("memory.events"), "oom 1\noom_kill 0\n").unwrap();
+            assert!(!group.ran_out());
+            fs::write(group.dirs[0].join("memory.events"), "oom 1\noom_kill 1\n").unwrap();
+            assert!(group.ran_out());
+        }
+        fs::remove_dir_all(base).unwrap();
+    }
+}

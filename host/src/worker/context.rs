@@ -43,6 +43,9 @@ pub struct Worker {
     sweeping: Cell<bool>,
     drain: RefCell<Option<Drain>>,
     empty: Notify,
+    /// A connection has been closed.
+    room: Notify,
+    in_flight: Cell<u32>,
 }
 
 /// What becomes of connections between two requests.
@@ -84,6 +87,8 @@ impl Worker {
             sweeping: Cell::new(false),
             drain: RefCell::new(None),
             empty: Notify::new(),
+            room: Notify::new(),
+            in_flight: Cell::new(0),
             settings,
             plugin,
             scoreboard,
@@ -148,6 +153,25 @@ impl Worker {
         while !self.connections.borrow().is_empty() || self.waits_for_main() {
             self.empty.notified().await;
         }
+    }
+
+    /// Until it has fewer connections than it may have.
+    pub async fn wait_for_room(&self) {
+        let most = self.limits().max_connections;
+        while most > 0 && self.connections.borrow().len() as u64 >= most {
+            self.room.notified().await;
+        }
+    }
+
+    /// Counts a request until `request_ends`; whether it is one too many.
+    pub fn request_begins(&self) -> bool {
+        let (now, most) = (self.in_flight.get() + 1, self.limits().max_requests_in_flight);
+        self.in_flight.set(now);
+        most > 0 && now > most
+    }
+
+    pub fn request_ends(&self) {
+        self.in_flight.set(self.in_flight.get() - 1);
     }
 
     pub fn draining(&self) -> Option<Drain> {
@@ -232,6 +256,7 @@ impl Drop for Enrolled {
         self.worker.scoreboard.connection_closed();
         let mut connections = self.worker.connections.borrow_mut();
         connections.remove(&self.id);
+        self.worker.room.notify_one();
         if connections.is_empty() {
             self.worker.empty.notify_waiters();
         }

@@ -60,6 +60,10 @@ pub async fn follow(
                 let conn = Conn::new(fd, ends)?
                     .with_prefix(read.into())
                     .on_first_read(Box::new(move || drop(untaken)));
+                if worker.limits().tells_ends {
+                    let took = took.clone();
+                    conn.state.on_end(Box::new(move || took.note_end(id)));
+                }
                 serve(conn, &worker);
             }
             ToWorker::Listener { local } => {
@@ -174,18 +178,22 @@ impl Ending {
 /// To whom a connection belongs, the plugin decides by what it exports.
 fn serve(conn: Conn, worker: &Rc<Worker>) {
     match worker.plugin.handler {
-        Handler::V02(_) | Handler::V03(_) => {
-            tokio::task::spawn_local(http::serve(conn, worker.clone()));
-        }
+        Handler::V02(_) | Handler::V03(_) => http::serve(conn, worker),
         _ => tcp::serve(conn, worker),
     }
 }
 
-/// Tells the primary, in batches, which connections have been read from.
+/// Tells the primary, in batches, which connections have been read from, and which have ended.
 #[derive(Clone, Default)]
 struct Took {
-    ids: Arc<Mutex<Vec<ConnectionId>>>,
+    ids: Arc<Mutex<Ids>>,
     work: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Ids {
+    taken: Vec<ConnectionId>,
+    ended: Vec<ConnectionId>,
 }
 
 /// Of one frame.
@@ -205,20 +213,28 @@ impl Took {
     }
 
     fn note(&self, id: ConnectionId) {
-        self.lock().push(id);
+        self.lock().taken.push(id);
+        self.work.notify_one();
+    }
+
+    fn note_end(&self, id: ConnectionId) {
+        self.lock().ended.push(id);
         self.work.notify_one();
     }
 
     /// Comes before a connection is handed back and before the end: of one the primary does not know
     /// to be taken it would give away its own copy too.
     fn tell(&self, channel: &ToPrimary) {
-        let ids = std::mem::take(&mut *self.lock());
-        for batch in ids.chunks(BATCH) {
+        let Ids { taken, ended } = std::mem::take(&mut *self.lock());
+        for batch in taken.chunks(BATCH) {
             let _ = channel.post(&FromWorker::Took(batch.to_vec()), vec![]);
+        }
+        for batch in ended.chunks(BATCH) {
+            let _ = channel.post(&FromWorker::Ended(batch.to_vec()), vec![]);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<ConnectionId>> {
+    fn lock(&self) -> MutexGuard<'_, Ids> {
         self.ids.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -237,6 +253,7 @@ async fn accept(listener: OwnedFd, local: Option<SocketAddr>, worker: Rc<Worker>
     let listener = sys::watch(listener, Interest::READABLE).context("watch listener")?;
     loop {
         let mut ready = listener.readable().await.context("wait for listener")?;
+        worker.wait_for_room().await;
         match sys::accept(listener.as_fd()) {
             Ok((fd, peer)) => {
                 let conn = Conn::new(fd, Ends { peer, local, ..Ends::default() })?;

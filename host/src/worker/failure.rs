@@ -11,7 +11,7 @@ pub enum Failure {
     /// It asks for a part of HTTP that is not served here.
     NotImplemented(&'static str),
     BodyTooLarge,
-    /// Every instance this worker may have is in use.
+    /// Every instance this worker may have is in use, or it answers as many requests as it may.
     Overload,
     TimedOut,
     /// The plugin ended without an answer; the text says how.

@@ -30,10 +30,18 @@ use crate::ipc::message::Ends;
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const H2_STREAMS: u32 = 256;
 
-/// Serves one connection to its end, or until a drain takes it back.
-pub async fn serve(mut conn: Conn, worker: Rc<Worker>) {
+/// Serves one connection to its end, or until a drain takes it back. It counts from now on.
+pub fn serve(conn: Conn, worker: &Rc<Worker>) {
+    let enrolled = worker.enroll(&conn.state);
+    let worker = worker.clone();
+    tokio::task::spawn_local(async move {
+        tell_apart(conn, worker).await;
+        drop(enrolled);
+    });
+}
+
+async fn tell_apart(mut conn: Conn, worker: Rc<Worker>) {
     let state = conn.state.clone();
-    let _enrolled = worker.enroll(&state);
     let sniffed = until_expired(&state, &worker, conn.peek(told_apart)).await;
     match sniffed {
         // Boxed, so that the many connections of the other kind are not as large as this one.
@@ -171,7 +179,10 @@ async fn handle(
     if version == Version::HTTP_10 {
         name_a_host(request.headers_mut(), ends.local);
     }
-    let result = answer(&worker, &conn, request).await;
+    let result = match ticket.too_many {
+        true => Err(Failure::Overload),
+        false => answer(&worker, &conn, request).await,
+    };
     let mut closes = matches!(worker.draining(), Some(Drain::Close));
     let mut response = result.unwrap_or_else(|failure| {
         worker.report(&failure);

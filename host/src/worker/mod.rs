@@ -117,7 +117,9 @@ async fn start(
     let facts = Facts::gather(&walls);
     // From here on bytes are read that a hijacked compiler could have chosen.
     let entered = sandbox::enter(Role::Worker, walls, &grants(&settings, &given.dirs))?;
-    let limits = EngineLimits { max_instances: settings.limits.max_instances };
+    let limits = &settings.limits;
+    let limits =
+        EngineLimits { max_instances: limits.max_instances, max_stack: limits.max_stack_size };
     let engine = engine::for_artifact(&artifact, &limits).context(BadArtifact)?;
     let (stdout, stderr) = (printed_to(1)?, printed_to(2)?);
     let outbound = settings.allow_outbound.then(|| Outbound::new(Box::new(line.clone())));

@@ -84,7 +84,8 @@ impl Running {
         let facts = Facts::gather(&walls);
         // From here on bytes are read that a hijacked compiler could have chosen.
         let entered = sandbox::enter(sandbox::Role::Worker, walls, &[])?;
-        let limits = EngineLimits { max_instances: 1 };
+        let max_stack = settings.limits.max_stack_size;
+        let limits = EngineLimits { max_instances: 1, max_stack };
         let engine = engine::for_artifact(&code, &limits)?;
         let (stdout, stderr) = (printed_to(1)?, printed_to(2)?);
         let (sender, orders) = mpsc::unbounded_channel();

@@ -80,6 +80,14 @@ pub struct Limits {
     pub max_memory_size: u64,
     /// Live instances of this worker; a request that would need one more is answered 503.
     pub max_instances: u32,
+    /// Requests of this worker that are being answered; one more is answered 503. 0 is no limit.
+    pub max_requests_in_flight: u32,
+    /// Connections it accepts itself, under `--balance shared` and `reuseport`. 0 is no limit.
+    pub max_connections: u64,
+    /// The primary wants to know when a connection ends.
+    pub tells_ends: bool,
+    /// Of plugin code, in bytes.
+    pub max_stack_size: u32,
     /// Requests one instance may serve, 0 = no limit, `None` = the default of its wasi:http version.
     pub max_instance_reuse_count: Option<u32>,
     /// Requests one instance may serve at the same time (wasi:http 0.3 only).
@@ -99,6 +107,10 @@ impl Default for Limits {
             request_timeout: Duration::from_secs(30),
             max_memory_size: 256 << 20,
             max_instances: 1000,
+            max_requests_in_flight: 0,
+            max_connections: 0,
+            tells_ends: false,
+            max_stack_size: 512 << 10,
             max_instance_reuse_count: None,
             max_instance_concurrent_reuse_count: None,
             idle_instance_timeout: Duration::from_secs(1),

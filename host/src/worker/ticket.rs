@@ -21,6 +21,8 @@ pub struct Ticket {
     start: Instant,
     status: u16,
     entry: Option<Box<Entry>>,
+    /// The worker answers as many requests as it may.
+    pub too_many: bool,
 }
 
 impl Ticket {
@@ -39,6 +41,7 @@ impl Ticket {
             start: Instant::now(),
             status: CLIENT_GONE,
             entry,
+            too_many: worker.request_begins(),
         }
     }
 
@@ -58,6 +61,7 @@ impl Drop for Ticket {
         let elapsed = self.start.elapsed();
         self.worker.scoreboard.request_finished(self.status, elapsed.as_micros() as u64);
         self.conn.request_ended();
+        self.worker.request_ends();
         if let (Some(log), Some(entry)) = (&self.worker.access_log, &self.entry) {
             log.write(entry, self.status, elapsed);
         }

@@ -1,6 +1,7 @@
 //! Where a connection stands, as its task, its request and the sweeper see it.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock};
 use std::task::Context;
 
 use futures::task::AtomicWaker;
@@ -35,6 +36,17 @@ pub struct ConnState {
     body_read: AtomicBool,
     expired: AtomicBool,
     task: AtomicWaker,
+    end: OnceLock<End>,
+}
+
+/// Called when the last who knows of the connection is gone.
+struct End(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let call = self.0.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        call.into_iter().for_each(|call| call());
+    }
 }
 
 impl Default for ConnState {
@@ -48,11 +60,17 @@ impl Default for ConnState {
             body_read: AtomicBool::new(true),
             expired: AtomicBool::new(false),
             task: AtomicWaker::new(),
+            end: OnceLock::new(),
         }
     }
 }
 
 impl ConnState {
+    /// Once only.
+    pub fn on_end(&self, call: Box<dyn FnOnce() + Send>) {
+        let _ = self.end.set(End(Mutex::new(Some(call))));
+    }
+
     pub fn phase(&self) -> Phase {
         match self.phase.load(Relaxed) {
             0 => Phase::Fresh,
