@@ -104,6 +104,16 @@ def worker_pids(server):
     return [found[number] for number in sorted(found)]
 
 
+def both(server):
+    """The kernel may leave some out of a list of children while another child ends."""
+    end = time.monotonic() + 5
+    while len(found := worker_pids(server)) < 2:
+        if time.monotonic() > end:
+            raise RuntimeError("no two workers 5 s after the start")
+        time.sleep(0.01)
+    return found
+
+
 @contextlib.contextmanager
 def two_workers(settings):
     """Each on a CPU of its own, as they would be: the attacked one beside its attackers."""
@@ -113,7 +123,7 @@ def two_workers(settings):
     flags = ("--listen-per-worker", port, "--request-timeout", "2s", "--max-memory-size", "64M")
     plugin = settings.plugin("fixture")
     with servers.host(settings, plugin, *flags, workers=2) as server:
-        first, second = worker_pids(server)
+        first, second = both(server)
         os.sched_setaffinity(first, settings.load_cpus)
         os.sched_setaffinity(second, settings.server_cpus)
         yield server, port
