@@ -50,6 +50,7 @@ host: compiler ## build the host
 lint: compiler ## check formatting and run clippy, for host and plugins
 	cargo fmt --check
 	cd plugins && cargo fmt --check
+	cd fuzz && cargo fmt --check
 	cargo clippy --release --all-targets -- -D warnings
 	cargo clippy --release -p host-sdk -p host-sdk-macros --all-targets -- -D warnings
 	cd plugins && cargo clippy --workspace -- -D warnings
@@ -57,6 +58,7 @@ lint: compiler ## check formatting and run clippy, for host and plugins
 fmt: ## format the sources
 	cargo fmt
 	cd plugins && cargo fmt
+	cd fuzz && cargo fmt
 
 # Some dependencies have C in them.
 compiler:

@@ -14,53 +14,22 @@
 //!
 //! or a plain `main` serves them all in one instance, where they can share values ([`serve`]).
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, rc::Rc};
+mod address;
+mod halves;
 
-use bytes::{Bytes, BytesMut};
+use std::{future::Future, rc::Rc};
+
+use bytes::Bytes;
+
+pub use address::Address;
+pub use halves::{Reader, Writer};
 
 use crate::{
     IoError, Result,
-    bindings::imports::host::cluster::{
-        connections::{self as raw, ConnectionError, Direction},
-        types,
-    },
+    bindings::imports::host::cluster::connections::{self as raw, ConnectionError, Direction},
     io::{Input, Output},
     process, task,
 };
-
-/// One end of a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// IP address and port.
-    Ip(SocketAddr),
-    /// A Unix-domain socket, with its path if it has one.
-    Unix(Option<PathBuf>),
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ip(address) => write!(f, "{address}"),
-            Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
-            Self::Unix(None) => f.write_str("unix"),
-        }
-    }
-}
-
-impl From<types::SocketAddress> for Address {
-    fn from(address: types::SocketAddress) -> Self {
-        match address {
-            types::SocketAddress::Ip(ip) => {
-                let text = ip
-                    .address
-                    .parse()
-                    .unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
-                Self::Ip(SocketAddr::new(text, ip.port))
-            }
-            types::SocketAddress::Unix(path) => Self::Unix(path.map(PathBuf::from)),
-        }
-    }
-}
 
 /// Why [`Connection::hand_back`] and its like did not work; the connection is still there.
 #[derive(Debug)]
@@ -192,8 +161,7 @@ impl Connection {
     fn reader(&mut self) -> Result<&mut Reader, IoError> {
         if self.reader.is_none() {
             let stream = self.raw.input_stream().map_err(taken)?;
-            self.reader =
-                Some(Reader { input: Input::of_connection(stream), held: BytesMut::new() });
+            self.reader = Some(Reader::new(Input::of_connection(stream)));
         }
         self.reader.as_mut().ok_or(IoError::Closed)
     }
@@ -212,60 +180,6 @@ pub(crate) fn refused(refused: raw::Refused) -> Box<Refused> {
 
 fn taken(error: ConnectionError) -> IoError {
     IoError::Failed(format!("{error:?}"))
-}
-
-/// The reading half of a connection.
-pub struct Reader {
-    input: Input,
-    /// Read from the host, not yet by the plugin.
-    held: BytesMut,
-}
-
-impl Reader {
-    /// The next bytes, or none at the end.
-    pub async fn read(&mut self) -> Result<Option<Bytes>, IoError> {
-        if !self.held.is_empty() {
-            return Ok(Some(self.held.split().freeze()));
-        }
-        self.input.chunk().await
-    }
-
-    /// The next line, without `\n` or `\r\n`; none at the end. A longer line than `limit` bytes is an error, and so is
-    /// one that is not UTF-8.
-    pub async fn line(&mut self, limit: usize) -> Result<Option<String>> {
-        let mut searched = 0;
-        loop {
-            if let Some(at) = self.held[searched..].iter().position(|&byte| byte == b'\n') {
-                let line = self.held.split_to(searched + at + 1);
-                return Ok(Some(text(&line)?));
-            }
-            searched = self.held.len();
-            if searched > limit {
-                return Err(format!("line exceeds {limit} bytes").into());
-            }
-            match self.input.chunk().await? {
-                Some(bytes) => self.held.extend_from_slice(&bytes),
-                None if self.held.is_empty() => return Ok(None),
-                None => return Ok(Some(text(&self.held.split())?)),
-            }
-        }
-    }
-}
-
-fn text(line: &[u8]) -> Result<String> {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    Ok(std::str::from_utf8(line)?.to_owned())
-}
-
-/// The writing half of a connection. Dropping it ends that direction after what was written.
-pub struct Writer(Output);
-
-impl Writer {
-    /// Sends all bytes, waiting while the client does not take them.
-    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), IoError> {
-        self.0.write_all(bytes).await
-    }
 }
 
 /// Serves every connection of every `--listen` address in this one instance, each in a task of its own, until the worker

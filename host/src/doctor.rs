@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::cli::Format;
 use crate::sandbox::cgroup::Groups;
 use crate::sandbox::probe::{self, Found};
+use crate::sandbox::seccomp::rule::Rule;
 use crate::sandbox::seccomp::{denied, rules};
 
 pub fn run(system_calls: bool, format: Format) -> Result<()> {
@@ -151,7 +152,7 @@ fn calls() -> Vec<Calls> {
         ("the compiler", rules::COMPILE),
     ];
     let allowed = allowed.into_iter().map(|(of, list)| {
-        let call = |rule: &rules::Rule| Call {
+        let call = |rule: &Rule| Call {
             number: rule.call,
             some_arguments: !rule.when.is_empty(),
             why: rule.why,

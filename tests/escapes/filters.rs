@@ -8,7 +8,8 @@ use nix::unistd::{ForkResult, fork};
 
 use crate::call::call;
 use crate::sandbox::Role;
-use crate::sandbox::seccomp::rules::{self, Arg, Rule};
+use crate::sandbox::seccomp::rule::{Arg, Rule};
+use crate::sandbox::seccomp::rules;
 use crate::sandbox::seccomp::{self, Files};
 
 const NUMBERS: i64 = 480;

@@ -3,6 +3,7 @@
 //! get an error. `rules` holds the lists, with a reason beside every rule.
 
 pub mod denied;
+pub mod rule;
 pub mod rules;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use seccompiler::{
 };
 
 use super::{Grant, Role};
-use rules::{Arg, Rule};
+use rule::{Arg, Rule};
 
 /// What a worker may do with paths beneath granted directories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

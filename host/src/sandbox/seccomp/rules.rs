@@ -1,35 +1,9 @@
-//! The allowed system calls, each with its reason. `when` lists the accepted arguments: any one of
-//! the alternatives, all conditions of it; none means any arguments.
+//! The allowed system calls, each with its reason.
 
 use libc::*;
 
-#[derive(Clone, Copy, Debug)]
-pub enum Arg {
-    /// A 32-bit argument with this value.
-    Is(u8, u64),
-    /// A pointer or number that is zero.
-    Null(u8),
-    /// These bits of the argument have this value.
-    Bits(u8, u64, u64),
-    /// The calling process.
-    OwnPid(u8),
-}
-use Arg::*;
-
-#[derive(Clone, Copy, Debug)]
-pub struct Rule {
-    pub call: i64,
-    pub when: &'static [&'static [Arg]],
-    pub why: &'static str,
-}
-
-const fn any(call: i64, why: &'static str) -> Rule {
-    Rule { call, when: &[], why }
-}
-
-const fn only(call: i64, when: &'static [&'static [Arg]], why: &'static str) -> Rule {
-    Rule { call, when, why }
-}
+use super::rule::Arg::*;
+use super::rule::{Rule, any, only};
 
 const EXEC: u64 = PROT_EXEC as u64;
 const MAP_TYPE_BITS: u64 = 0xf;
