@@ -12,5 +12,4 @@ pub use crate::ipc::message::fuzz::{frames as ipc_frames, handover};
 pub use mutate::{known, mutated};
 
 #[cfg(test)]
-#[path = "fuzz/mutate.rs"]
 mod mutate;
