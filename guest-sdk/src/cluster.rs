@@ -76,7 +76,8 @@ pub struct Settings {
 /// Changes to the settings; what is `None` stays.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
-    /// Name of a plugin the operator gave with `--plugin`.
+    /// Name of a plugin the operator gave: the file name of `--plugin` without its ending, or a name of
+    /// `--setup-plugin`. The file is read again, so the same name may mean a newer version.
     pub plugin: Option<String>,
     /// The worker's arguments.
     pub arguments: Option<Vec<String>>,
@@ -157,7 +158,26 @@ pub fn settings() -> Settings {
     raw::settings().into()
 }
 
-/// Changes what the next generation and the next fork run with.
+/// Changes what the next generation and the next fork run with. With a plugin it answers when that is
+/// compiled, or with `Invalid` that it cannot be, and then nothing has changed. Models
+/// `cluster.setupPrimary()`.
+///
+/// ```no_run
+/// use host::cluster::{self, ClusterError, Happening, Setup};
+///
+/// /// Replaces `old` by a worker of another plugin; nobody who is connected notices.
+/// fn swap(old: u32, plugin: &str) -> Result<(), ClusterError> {
+///     cluster::setup(&Setup { plugin: Some(plugin.to_owned()), ..Setup::default() })?;
+///     let new = cluster::fork(&[])?;
+///     while let Some(happening) = cluster::next() {
+///         match happening {
+///             Happening::Listening(event) if event.worker == new => break,
+///             _ => {}
+///         }
+///     }
+///     cluster::disconnect(Some(old))
+/// }
+/// ```
 pub fn setup(changes: &Setup) -> Result<(), ClusterError> {
     raw::setup(&raw::SetupChanges {
         plugin: changes.plugin.clone(),

@@ -123,6 +123,9 @@ pub struct PrimaryFlags {
     /// A command that sees the cluster's events, sends messages and may fork; gets --env and ARGS too
     #[arg(long, value_name = "FILE")]
     pub primary: Option<PathBuf>,
+    /// Another component that the primary program may choose with `setup`, by this name
+    #[arg(long = "setup-plugin", value_name = "NAME=FILE", requires = "primary")]
+    pub setup_plugin: Vec<String>,
     /// Stop when the primary program ends; else the cluster goes on
     #[arg(long, requires = "primary")]
     pub exit_with_primary: bool,

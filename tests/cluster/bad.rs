@@ -35,6 +35,23 @@ fn flags_that_need_a_primary_program_say_so() {
 }
 
 #[test]
+fn plugins_to_set_up_have_a_name_of_their_own_and_a_file() {
+    let (hello, primary) = (plugin("hello"), plugin("cluster_fixture_script"));
+    let twice = format!("hello={hello}");
+    for (value, parts) in [
+        ("hello", &["--setup-plugin hello", "NAME=FILE"][..]),
+        ("blue=/no/such.wasm", &["--setup-plugin blue", "/no/such.wasm: no such file"]),
+        (&twice, &["--setup-plugin hello", "choose another"]),
+    ] {
+        let args = ["serve", "--plugin", &hello, "--primary", &primary, "--setup-plugin", value];
+        once::assert_one_line(&once::run(&args), 2, parts);
+    }
+    let alone = ["serve", "--plugin", &hello, "--setup-plugin", "blue=/blue.wasm"];
+    let stderr = once::run(&alone).stderr;
+    assert!(stderr.iter().any(|line| line.contains("--primary")), "{stderr:?}");
+}
+
+#[test]
 fn a_protocol_the_plugin_does_not_speak_is_refused() {
     let (hello, echo) = (plugin("hello"), plugin("echo-tcp"));
     refused(&["--plugin", &hello, "--protocol", "tcp"], &["--protocol tcp", "connection-handler"]);

@@ -8,6 +8,7 @@ mod primary;
 mod process;
 mod programs;
 mod raw;
+mod setup;
 mod traffic;
 
 use crate::support::{Server, plugin};

@@ -25,7 +25,7 @@ pub enum Happening {
     Disconnect(u32),
     /// It ended.
     Exit(Exit),
-    /// `setup` has been applied.
+    /// `setup` has been applied, or a reload of the operator's has changed the settings.
     Setup(Settings),
     /// The host got a signal.
     Signal(Signal),

@@ -213,6 +213,7 @@ mod tests {
             [pool.web]
             plugin = 'web.wasm'
             watch = false
+            setup-plugin = { blue = 'web-2.wasm' }
             [pool.web.program.sh]
             path = '/bin/sh'
             args = ['-c', 'echo a,b']
@@ -228,6 +229,7 @@ mod tests {
         assert_eq!(api["env"], ["--env=A=b=c", "--env=N=1000"]);
         assert_eq!(api["args"], ["one", "--two"]);
         assert!(file.pools[1].1["watch"].is_empty());
+        assert_eq!(file.pools[1].1["setup-plugin"], ["--setup-plugin=blue=web-2.wasm"]);
         let program = r"--program=sh=/bin/sh,args=-c,args=echo a\,b,env=K=1,network=true";
         assert_eq!(file.pools[1].1["program"], [program]);
     }

@@ -26,7 +26,10 @@ pub use listen::ListenSpec;
 pub use program::{ChildLimits, ProgramGrant, ProgramLimits};
 pub use source::Source;
 pub use values::pairs_of;
-use values::{access_log, dir, limits, message_size, metrics, name, pairs, stem, workers};
+use values::{
+    access_log, choices, dir, limits, message_size, metrics, name, pairs, plugin_name, stem,
+    workers,
+};
 
 /// Workers one pool may have.
 pub const MAX_WORKERS: usize = 1024;
@@ -66,6 +69,8 @@ pub struct PoolConfig {
     /// Tells pools of one host apart.
     pub name: String,
     pub plugin: PathBuf,
+    /// What the primary program may choose from, by name; the first is the operator's own choice.
+    pub choices: Vec<(String, PathBuf)>,
     /// The primary program.
     pub primary: Option<PathBuf>,
     pub exit_with_primary: bool,
@@ -152,6 +157,7 @@ impl PoolConfig {
         );
         Ok(PoolConfig {
             name: name.map_or_else(|| stem(&plugin), str::to_owned),
+            choices: choices(&plugin, &flags.primary.setup_plugin)?,
             plugin,
             primary,
             exit_with_primary: flags.primary.exit_with_primary,
@@ -196,6 +202,20 @@ impl PoolConfig {
                 .transpose()?,
             limits,
         })
+    }
+}
+
+impl PoolConfig {
+    /// Another plugin than before, as the operator wants it.
+    pub fn serve(&mut self, plugin: PathBuf) {
+        self.choices[0] = (plugin_name(&plugin), plugin.clone());
+        self.plugin = plugin;
+    }
+
+    /// What the primary program calls the plugin.
+    pub fn plugin_name(&self) -> &str {
+        let served = self.choices.iter().find(|(_, path)| *path == self.plugin);
+        &served.unwrap_or(&self.choices[0]).0
     }
 }
 

@@ -28,6 +28,29 @@ pub(super) fn stem(path: &Path) -> String {
     if name.is_empty() { "host".into() } else { name }
 }
 
+/// A plugin's file name without its ending.
+pub(super) fn plugin_name(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The plugin that is served, then those of `--setup-plugin`.
+pub(super) fn choices(served: &Path, further: &[String]) -> Result<Vec<(String, PathBuf)>> {
+    let mut all = vec![(plugin_name(served), served.to_owned())];
+    for text in further {
+        let wrong = || format!("--setup-plugin {text}: write NAME=FILE");
+        let (name, path) = text.split_once('=').with_context(wrong)?;
+        ensure!(!name.is_empty() && !path.is_empty(), wrong());
+        ensure!(
+            all.iter().all(|(known, _)| known != name),
+            "--setup-plugin {name}: there is a plugin of this name already; choose another"
+        );
+        let path = PathBuf::from(path);
+        ensure!(path.is_file(), "--setup-plugin {name}: {}: no such file", path.display());
+        all.push((name.to_owned(), path));
+    }
+    Ok(all)
+}
+
 pub(super) fn metrics(text: &str) -> Result<SocketAddr> {
     let address = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
     let wrong = || format!("--metrics {text}: write HOST:PORT, [V6]:PORT or :PORT");

@@ -103,6 +103,7 @@ pub enum Refusal {
     Invalid(String),
     UnknownPlugin,
     Stopping,
+    Busy,
 }
 
 /// A worker that has not ended.
@@ -125,9 +126,11 @@ pub enum Stage {
 }
 
 /// What the cluster runs with.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     pub plugin: String,
+    /// What `setup` may name.
+    pub plugins: Vec<String>,
     pub arguments: Vec<String>,
     pub silent: bool,
     /// `None` leaves forking to the program.

@@ -236,6 +236,7 @@ impl Fleet {
             Event::ChildrenOverdue => pool.children_overdue(),
             Event::ProcessorTime(used) => pool.saw_processor_time(&used),
             Event::Program(frame, fds) => pool.program_says(frame, fds),
+            Event::SetUp(what, loaded) => pool.has_set_up(what, loaded),
             Event::ProgramExited(end) => pool.program_exited(end),
             Event::ProgramOverdue => pool.kill_program(),
         }

@@ -1,7 +1,7 @@
 //! What the workers of one generation have in common: the artifact and what the plugin is told.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
@@ -53,6 +53,13 @@ impl Generation {
     pub fn again(&self, number: u64) -> Result<Generation> {
         let (artifact, programs) = (self.artifact.try_clone()?, self.programs.clone());
         Generation::new(number, self.config.clone(), artifact, programs)
+    }
+
+    /// Another plugin, with everything else as it is. Its number is still to be given.
+    pub async fn with_plugin(&self, compiler: &Compiler, plugin: PathBuf) -> Result<Generation> {
+        let config = PoolConfig { plugin, ..self.config.clone() };
+        let artifact = compiler.artifact(&config.plugin).await?;
+        Generation::new(0, config, artifact, self.programs.clone())
     }
 
     pub fn settings(&self, worker_id: u32, access_log: Option<LogFormat>) -> Settings {

@@ -107,6 +107,8 @@ impl Pool {
         self.tell_listening(id, self.names(seat));
         self.open_own_port(id)?;
         self.links.news.tell(What::Listening { worker: id });
+        let generation = self.workers.get(&id).map(|worker| worker.generation.clone());
+        generation.iter().for_each(|generation| self.adopt(generation));
         if let Some(before) = before {
             self.drain(before, true);
         }

@@ -41,6 +41,7 @@ mod reload;
 mod reread;
 mod scale;
 mod service;
+mod setup;
 mod signals;
 mod starter;
 mod status;
@@ -127,6 +128,7 @@ pub enum Event {
     /// Beneath each process that starts programs.
     ProcessorTime(Vec<(i32, Duration)>),
     Program(FromProgram, Vec<OwnedFd>),
+    SetUp(setup::SettingUp, Result<Generation>),
     ProgramExited(End),
     ProgramOverdue,
 }

@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 
 use super::child::{self, Child, End};
 use super::compile::{Artifact, one_line};
+use super::generation::Generation;
 use super::output::Output;
 use super::{Event, Events};
 use crate::ipc::channel::Channel;
@@ -35,6 +36,10 @@ pub struct Program {
     pub name: String,
     /// What it has set for the workers to come.
     pub changes: Changes,
+    /// The plugin it has set for them.
+    pub chosen: Option<Rc<Generation>>,
+    /// Such a plugin is being loaded.
+    pub setting_up: bool,
     /// Connections offered and not accepted yet.
     pub offered: u32,
     /// It knows that nothing more will come.
@@ -73,6 +78,8 @@ impl Program {
         let program = Program {
             name,
             changes: Changes::default(),
+            chosen: None,
+            setting_up: false,
             offered: 0,
             over: false,
             channel: Rc::new(child.channel),

@@ -66,6 +66,12 @@ impl Reloads {
         self.active.as_ref().is_some_and(|reload| reload.number == generation)
     }
 
+    /// One that no generation had.
+    pub fn next_number(&mut self, current: u64) -> u64 {
+        self.used_numbers = self.used_numbers.max(current) + 1;
+        self.used_numbers
+    }
+
     pub fn is_active(&self) -> bool {
         self.active.is_some()
     }
@@ -87,10 +93,9 @@ impl Pool {
             }
             return;
         }
-        let config = request.config.take();
-        let mut config = config.unwrap_or_else(|| self.current.config().clone());
+        let mut config = request.config.take().unwrap_or_else(|| self.next_config());
         if let Some(plugin) = &request.plugin {
-            config.plugin = plugin.clone();
+            config.serve(plugin.clone());
         }
         for (key, value) in &request.set {
             config.set.retain(|(known, _)| known != key);
@@ -105,8 +110,7 @@ impl Pool {
     }
 
     fn begin(&mut self, request: Request) -> u64 {
-        let number = self.reloads.used_numbers.max(self.current.number) + 1;
-        self.reloads.used_numbers = number;
+        let number = self.reloads.next_number(self.current.number);
         self.log(&format!("reload: generation {number} starting"));
         self.links.news.tell(What::ReloadStarted { generation: number });
         self.reloads.active = Some(Reload {
@@ -247,11 +251,9 @@ impl Pool {
     fn switch_generation(&mut self) {
         let new = self.reloads.active.as_ref().and_then(|reload| reload.generation.clone());
         if let Some(new) = new.filter(|new| new.number != self.current.number) {
-            let old = std::mem::replace(&mut self.current, new);
-            self.config = self.current.config().clone();
+            let old = self.change_generation(new);
             self.reloads.fallback = Some((old, Instant::now() + self.config.probation));
             self.seats.iter_mut().for_each(|seat| seat.backoff = Default::default());
-            self.config_changed();
         }
     }
 

@@ -173,8 +173,11 @@ impl Pool {
 
     /// Starts a successor; when it is ready, it takes the seat and the one before drains.
     pub fn replace_running(&mut self, seat: usize) -> Result<()> {
-        let current = self.current.clone();
-        self.start_worker(seat, &current)
+        // The program may have forked it to run something newer than the others.
+        let before = self.seats[seat].worker.and_then(|id| self.workers.get(&id));
+        let newest = before.map(|worker| &worker.generation).into_iter().chain([&self.current]);
+        let newest = newest.max_by_key(|generation| generation.number).cloned();
+        self.start_worker(seat, &newest.unwrap_or_else(|| self.current.clone()))
     }
 }
 

@@ -13,9 +13,7 @@ use super::pool::{Phase, Pool, Seat};
 use super::program::{self, EPILOGUE, MAX_OFFERED, Program, Start};
 use super::workers::{State, Worker};
 use super::{Event, WorkerId};
-use crate::ipc::cluster::{
-    Answer, Changes, FromProgram, Question, Refusal, Seen, Stage, ToProgram,
-};
+use crate::ipc::cluster::{Answer, FromProgram, Question, Refusal, Seen, Stage, ToProgram};
 use crate::ipc::message::{ConnectionId, ToWorker};
 
 /// More workers than this a program may not fork.
@@ -39,6 +37,9 @@ impl Pool {
     pub fn program_says(&mut self, frame: FromProgram, mut fds: Vec<OwnedFd>) {
         match frame {
             FromProgram::Ready | FromProgram::Failed(_) => {}
+            FromProgram::Ask { ticket, question: Question::Setup(changes) } => {
+                self.set_up(ticket, changes);
+            }
             FromProgram::Ask { ticket, question } => {
                 let answer = self.answer(question).unwrap_or_else(Answer::No);
                 self.tell(ToProgram::Answer { ticket, answer }, vec![]);
@@ -104,7 +105,8 @@ impl Pool {
                 self.log("stopping, as the primary program wants it");
                 self.stop();
             }
-            Question::Setup(changes) => self.set_up(changes)?,
+            // Answered when it is done.
+            Question::Setup(_) => {}
             Question::Reload if self.phase == Phase::Stopping => return Err(Refusal::Stopping),
             Question::Reload => self.reload(Default::default()),
             Question::Workers => {
@@ -139,7 +141,7 @@ impl Pool {
             self.seats.len() - 1
         });
         (self.seats[place].forked, self.seats[place].env) = (true, env);
-        let (generation, id) = (self.current.clone(), WorkerId(self.links.numbers.get() + 1));
+        let (generation, id) = (self.to_fork(), WorkerId(self.links.numbers.get() + 1));
         match self.start_worker(place, &generation) {
             Ok(()) => Ok(id),
             Err(error) => Err(Refusal::Invalid(format!("{error:#}"))),
@@ -165,19 +167,6 @@ impl Pool {
             }
             Err(_) => return Err(Refusal::Invalid(format!("signal {signal}"))),
         }
-        Ok(())
-    }
-
-    fn set_up(&mut self, changes: Changes) -> Result<(), Refusal> {
-        if changes.plugin.as_ref().is_some_and(|plugin| *plugin != self.plugin_name()) {
-            return Err(Refusal::UnknownPlugin);
-        }
-        if let Some(program) = &mut self.program {
-            let now = &mut program.changes;
-            now.arguments = changes.arguments.or(now.arguments.take());
-            now.silent = changes.silent.or(now.silent);
-        }
-        self.tell(ToProgram::Changed(Box::new(self.cluster())), vec![]);
         Ok(())
     }
 

@@ -109,7 +109,8 @@ impl Pool {
         let changes = self.program.as_ref().map(|program| program.changes.clone());
         let changes = changes.unwrap_or_default();
         Cluster {
-            plugin: self.plugin_name(),
+            plugin: self.to_fork().config().plugin_name().to_owned(),
+            plugins: self.config.choices.iter().map(|(name, _)| name.clone()).collect(),
             arguments: changes.arguments.unwrap_or_else(|| self.config.args.clone()),
             silent: changes.silent.unwrap_or(false),
             workers: (!self.config.manual).then_some(self.config.workers as u32),
@@ -118,11 +119,6 @@ impl Pool {
             listen: self.names(0),
             drain_timeout_ns: self.config.drain_timeout.as_nanos() as u64,
         }
-    }
-
-    pub(super) fn plugin_name(&self) -> String {
-        let name = &self.current.name;
-        name.strip_suffix(".wasm").unwrap_or(name).to_owned()
     }
 
     pub fn is_silent(&self) -> bool {

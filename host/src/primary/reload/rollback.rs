@@ -17,9 +17,7 @@ const DEATHS_ON_PROBATION: u32 = 3;
 impl Pool {
     /// Half of a rolling reload is undone: the seats it took go to the old generation again.
     pub(super) fn take_back(&mut self, old: Rc<Generation>) {
-        self.current = old.clone();
-        self.config = old.config().clone();
-        self.config_changed();
+        self.change_generation(old.clone());
         for seat in 0..self.seats.len() {
             let worker = self.seats[seat].worker.and_then(|id| self.workers.get(&id));
             if worker.is_some_and(|worker| worker.generation.number != old.number)

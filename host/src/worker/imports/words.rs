@@ -18,6 +18,7 @@ pub fn cluster_error(refusal: Refusal) -> ClusterError {
         Refusal::Invalid(why) => ClusterError::Invalid(why),
         Refusal::UnknownPlugin => ClusterError::UnknownPlugin,
         Refusal::Stopping => ClusterError::Stopping,
+        Refusal::Busy => ClusterError::WouldBlock,
     }
 }
 
@@ -40,8 +41,8 @@ pub fn worker_info(seen: Seen, connected: &[u32]) -> WorkerInfo {
 
 pub fn cluster_settings(cluster: Cluster, max_message_size: u64) -> ClusterSettings {
     ClusterSettings {
-        plugins: vec![cluster.plugin.clone()],
         plugin: cluster.plugin,
+        plugins: cluster.plugins,
         arguments: cluster.arguments,
         silent: cluster.silent,
         workers: cluster.workers.map_or(WorkerCount::Manual, WorkerCount::Supervised),
