@@ -42,6 +42,37 @@ fn requests_beyond_their_limit_are_a_503_with_retry_after() {
 }
 
 #[test]
+fn the_limit_of_requests_is_shared_out_to_however_many_workers_there_are() {
+    let flags = ["--workers", "2", "--max-requests-in-flight", "2", "--balance", "round-robin"];
+    let server = Server::serving("fixture", &flags);
+    let assert_two_are_answered = || {
+        let mut slow = [server.connect(), server.connect()];
+        slow.iter_mut().for_each(|client| client.send(get_request("/drip?pieces=2&ms=500")));
+        let heads = slow.each_mut().map(|client| client.head());
+        assert_eq!(heads.each_ref().map(|head| head.status), [200, 200]);
+        // Whichever worker they find.
+        assert_eq!([server.get("/").status(), server.get("/").status()], [503, 503]);
+        for (client, head) in slow.iter_mut().zip(&heads) {
+            client.try_body(head, |_| {}).expect("the rest of what was begun");
+        }
+    };
+    assert_two_are_answered();
+    server.tell(&["scale", "1"]);
+    wait_for("the other worker to end", || (server.workers().len() == 1).then_some(()));
+    assert_two_are_answered();
+    server.tell(&["scale", "2"]);
+    assert_two_are_answered();
+    server.finish();
+}
+
+#[test]
+fn fewer_requests_than_workers_are_refused() {
+    let flags = ["--plugin", "a.wasm", "--workers", "3", "--max-requests-in-flight", "2"];
+    let ended = run(&[&["serve"][..], &flags].concat());
+    assert_one_line(&ended, 2, &["--max-requests-in-flight 2", "3 workers", "at least 1 for each"]);
+}
+
+#[test]
 fn connections_beyond_those_of_all_workers_wait() {
     for policy in ["least-connections", "shared"] {
         let flags = ["--workers", "1", "--max-connections", "2", "--balance", policy];

@@ -210,7 +210,7 @@ pub struct LimitFlags {
     /// Instances in one worker; then 503
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub max_instances: u32,
-    /// Requests one worker answers at the same time, on all its connections; then 503. 0 is no limit
+    /// Requests all workers answer at the same time: each an equal part of them, then 503. 0 is no limit
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub max_requests_in_flight: u32,
     /// Open connections of one worker; more wait until one is closed. 0 is no limit

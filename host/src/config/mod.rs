@@ -155,6 +155,13 @@ impl PoolConfig {
             "--max-connections-per-address: not with --balance {balance}, where workers accept and \
              do not know of each other"
         );
+        let workers = if manual { 0 } else { workers(&flags.pool.workers)? };
+        let in_flight = limits.max_requests_in_flight as usize;
+        ensure!(
+            in_flight == 0 || in_flight >= workers,
+            "--max-requests-in-flight {in_flight}: it is shared out to {workers} workers; give at least 1 \
+             for each, or fewer --workers"
+        );
         Ok(PoolConfig {
             name: name.map_or_else(|| stem(&plugin), str::to_owned),
             choices: choices(&plugin, &flags.primary.setup_plugin)?,
@@ -180,7 +187,7 @@ impl PoolConfig {
             max_connections_per_address: Some(flags.limits.max_connections_per_address)
                 .filter(|most| *most > 0),
             balance,
-            workers: if manual { 0 } else { workers(&flags.pool.workers)? },
+            workers,
             manual,
             max_message_size: message_size(&flags.primary.max_message_size)?,
             protocol: flags.listen.protocol,

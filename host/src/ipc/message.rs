@@ -57,6 +57,8 @@ pub enum ToWorker {
     Resolver,
     /// What has become of child processes. Descriptors: see there.
     Child(child::News),
+    /// Another share of `max_requests_in_flight`, as there are more or fewer workers.
+    MayAnswer(u32),
     /// For `signal-handler`; has no other effect.
     Signal(i32),
     /// Finish what is in flight, take nothing new, then exit.

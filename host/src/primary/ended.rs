@@ -47,6 +47,7 @@ impl Pool {
                 false if (seated || incoming) && (forked || worker.told) => {
                     // Nobody wants it back.
                     self.seats[worker.seat].forked = true;
+                    self.share_out();
                     self.log(&format!("worker {id} {why}"));
                 }
                 false if seated || incoming => {

@@ -2,89 +2,42 @@
 //! beside it and takes the seat when it is ready, whether the worker died, is replaced, or belongs
 //! to an older generation.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::WorkerId;
 use super::accepted::Accepted;
 use super::access_log::AccessLog;
-use super::backoff::Backoff;
 use super::bound::Bound;
 use super::children::Children;
-use super::compile::Compiler;
 use super::crowd::Crowd;
 use super::generation::Generation;
+use super::links::Links;
 use super::listen::{Acceptor, Listener};
-use super::news::{News, What};
+use super::news::What;
 use super::outbound::Resolver;
 use super::output::Output;
 use super::program::Program;
 use super::reload::Reloads;
 use super::scale::Operations;
+use super::seat::Seat;
 use super::status::Tally;
 use super::workers::{Start, State, Worker};
-use super::{Events, PoolId, WorkerId};
 use crate::config::PoolConfig;
 use crate::ipc::channel::Channel;
 use crate::ipc::cluster::ToProgram;
 use crate::ipc::message::{FromHeir, ToHeir};
-
-#[derive(Default)]
-pub struct Seat {
-    /// Serves.
-    pub worker: Option<WorkerId>,
-    /// Started, and takes the seat when it is ready.
-    pub incoming: Option<WorkerId>,
-    pub backoff: Backoff,
-    /// How often a worker in here has died.
-    pub restarts: u64,
-    /// Under `--balance reuseport`: this seat's own listeners, kept open between two workers so
-    /// that what they have queued is not lost.
-    pub listeners: Vec<Listener>,
-    /// `--listen-per-worker`: ends with the worker.
-    pub own_port: Option<JoinHandle<()>>,
-    /// Nobody replaces its worker: the primary program forked it, or told it to end.
-    pub forked: bool,
-    /// What the primary program added to the environment.
-    pub env: Vec<(String, String)>,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Starting,
     Serving,
     Stopping,
-}
-
-/// Where a pool's news and connections go.
-#[derive(Clone)]
-pub struct Links {
-    pub output: Output,
-    pub compiler: Rc<Compiler>,
-    pub events: Events,
-    pub accepted: mpsc::Sender<(PoolId, Accepted)>,
-    pub news: News,
-    /// The worker id used last, in all pools together.
-    pub numbers: Rc<Cell<u32>>,
-    /// The command line, for plugins to see.
-    pub line: Rc<[String]>,
-    /// Connections in transit that there are descriptors for.
-    pub max_held: usize,
-}
-
-impl Links {
-    /// The links of one of the pools.
-    pub fn of(&self, pool: PoolId, name: &str) -> Links {
-        let mut links = self.clone();
-        links.events.pool = pool;
-        links.news = self.news.of(name);
-        links
-    }
 }
 
 pub struct Pool {

@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 use super::WorkerId;
 use super::bound::another_seat;
 use super::news::What;
-use super::pool::{Phase, Pool, Seat};
+use super::pool::{Phase, Pool};
+use super::seat::Seat;
 use crate::config::MAX_WORKERS;
 use crate::control::protocol::Target;
 use crate::ipc::message::ToWorker;
@@ -107,6 +108,7 @@ impl Pool {
             }
         }
         self.shrink(to);
+        self.share_out();
         Ok(((from..to).collect(), format!("{to} {}", if to == 1 { "worker" } else { "workers" })))
     }
 

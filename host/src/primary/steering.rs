@@ -9,8 +9,9 @@ use super::accepted::Accepted;
 use super::balance::Policy;
 use super::child::End;
 use super::children::Owner;
-use super::pool::{Phase, Pool, Seat};
+use super::pool::{Phase, Pool};
 use super::program::{self, EPILOGUE, MAX_OFFERED, Program, Start};
+use super::seat::Seat;
 use super::workers::{State, Worker};
 use super::{Event, WorkerId};
 use crate::ipc::cluster::{Answer, FromProgram, Question, Refusal, Seen, Stage, ToProgram};
@@ -135,15 +136,17 @@ impl Pool {
         if self.workers.len() >= MAX_WORKERS {
             return Err(Refusal::TooMany(MAX_WORKERS as u32));
         }
-        let free = |seat: &Seat| seat.forked && seat.worker.is_none() && seat.incoming.is_none();
-        let place = self.seats.iter().position(free).unwrap_or_else(|| {
+        let place = self.seats.iter().position(Seat::is_left).unwrap_or_else(|| {
             self.seats.push(Seat::default());
             self.seats.len() - 1
         });
         (self.seats[place].forked, self.seats[place].env) = (true, env);
         let (generation, id) = (self.to_fork(), WorkerId(self.links.numbers.get() + 1));
         match self.start_worker(place, &generation) {
-            Ok(()) => Ok(id),
+            Ok(()) => {
+                self.share_out();
+                Ok(id)
+            }
             Err(error) => Err(Refusal::Invalid(format!("{error:#}"))),
         }
     }

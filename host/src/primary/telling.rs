@@ -54,6 +54,7 @@ impl Pool {
         settings: &mut Settings,
     ) -> Result<Option<(OwnedFd, OwnedFd)>> {
         settings.process = self.facts();
+        self.share(seat, settings);
         for (name, value) in &self.seats[seat].env {
             settings.env.retain(|(known, _)| known != name);
             settings.env.push((name.clone(), value.clone()));

@@ -20,6 +20,7 @@ use super::resident::Resident;
 use super::settings::{Limits, Settings};
 use super::state::State;
 use super::stdio::Output;
+use super::ticket::InFlight;
 use super::{tcp, wasi02, wasi03};
 use crate::scoreboard::Scoreboard;
 
@@ -36,6 +37,7 @@ pub struct Worker {
     pub handling: tcp::Idle,
     pub shared: Arc<Shared>,
     pub resident: Resident,
+    pub in_flight: InFlight,
     main_runs: Cell<bool>,
     connections: RefCell<HashMap<u64, Arc<ConnState>>>,
     next_connection: Cell<u64>,
@@ -45,7 +47,6 @@ pub struct Worker {
     empty: Notify,
     /// A connection has been closed.
     room: Notify,
-    in_flight: Cell<u32>,
 }
 
 /// What becomes of connections between two requests.
@@ -88,7 +89,7 @@ impl Worker {
             drain: RefCell::new(None),
             empty: Notify::new(),
             room: Notify::new(),
-            in_flight: Cell::new(0),
+            in_flight: InFlight::new(settings.limits.max_requests_in_flight),
             settings,
             plugin,
             scoreboard,
@@ -161,17 +162,6 @@ impl Worker {
         while most > 0 && self.connections.borrow().len() as u64 >= most {
             self.room.notified().await;
         }
-    }
-
-    /// Counts a request until `request_ends`; whether it is one too many.
-    pub fn request_begins(&self) -> bool {
-        let (now, most) = (self.in_flight.get() + 1, self.limits().max_requests_in_flight);
-        self.in_flight.set(now);
-        most > 0 && now > most
-    }
-
-    pub fn request_ends(&self) {
-        self.in_flight.set(self.in_flight.get() - 1);
     }
 
     pub fn draining(&self) -> Option<Drain> {

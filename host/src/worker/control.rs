@@ -72,6 +72,7 @@ pub async fn follow(
             }
             ToWorker::Resolver => line.connect(fds.pop().context("no descriptor came along")?)?,
             ToWorker::Child(news) => worker.shared.children.hear(news, fds)?,
+            ToWorker::MayAnswer(most) => worker.in_flight.limit(most),
             ToWorker::Signal(number) => {
                 if let Some(signal) = imports::signal(number) {
                     worker.resident.signal(signal);

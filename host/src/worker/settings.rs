@@ -80,7 +80,8 @@ pub struct Limits {
     pub max_memory_size: u64,
     /// Live instances of this worker; a request that would need one more is answered 503.
     pub max_instances: u32,
-    /// Requests of this worker that are being answered; one more is answered 503. 0 is no limit.
+    /// Requests that are being answered, of all workers together, or this one's share of them; one more
+    /// is answered 503. 0 is no limit.
     pub max_requests_in_flight: u32,
     /// Connections it accepts itself, under `--balance shared` and `reuseport`. 0 is no limit.
     pub max_connections: u64,

@@ -1,6 +1,7 @@
 //! One request from its head to the last byte of its answer: counted, timed and logged when it
 //! ends, however it ends.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,6 +15,35 @@ use super::context::Worker;
 
 /// What is counted for a client that went away before its answer began.
 const CLIENT_GONE: u16 = 499;
+
+/// Requests that are being answered, and how many may be.
+pub struct InFlight {
+    now: Cell<u32>,
+    most: Cell<u32>,
+}
+
+impl InFlight {
+    /// 0 is no limit.
+    pub fn new(most: u32) -> InFlight {
+        InFlight { now: Cell::new(0), most: Cell::new(most) }
+    }
+
+    /// This worker's share of what the pool may answer has changed.
+    pub fn limit(&self, most: u32) {
+        self.most.set(most);
+    }
+
+    /// Counts one more until it `ends`; whether it is one too many.
+    fn begins(&self) -> bool {
+        let (now, most) = (self.now.get() + 1, self.most.get());
+        self.now.set(now);
+        most > 0 && now > most
+    }
+
+    fn ends(&self) {
+        self.now.set(self.now.get() - 1);
+    }
+}
 
 pub struct Ticket {
     worker: Rc<Worker>,
@@ -41,7 +71,7 @@ impl Ticket {
             start: Instant::now(),
             status: CLIENT_GONE,
             entry,
-            too_many: worker.request_begins(),
+            too_many: worker.in_flight.begins(),
         }
     }
 
@@ -61,7 +91,7 @@ impl Drop for Ticket {
         let elapsed = self.start.elapsed();
         self.worker.scoreboard.request_finished(self.status, elapsed.as_micros() as u64);
         self.conn.request_ended();
-        self.worker.request_ends();
+        self.worker.in_flight.ends();
         if let (Some(log), Some(entry)) = (&self.worker.access_log, &self.entry) {
             log.write(entry, self.status, elapsed);
         }
