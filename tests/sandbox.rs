@@ -1,11 +1,14 @@
 //! The walls of real workers, seen from outside. What they stop is tests/escapes.
 
 use std::collections::BTreeSet;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
-use crate::support::{Server, once, process, wait_for};
+use crate::support::{Server, once, place, plugin, process, wait_for};
 
 fn status_of(pid: u32, field: &str) -> String {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");
@@ -30,6 +33,34 @@ fn the_start_up_line_says_what_the_doctor_says() {
     let line = server.wait_line("host: sandbox: ");
     let doctor = once::run(&["doctor"]);
     assert_eq!(line.strip_prefix("host: ").unwrap(), doctor.stdout[0]);
+    server.finish();
+}
+
+/// The binary on a kernel that says it has no Landlock.
+fn without_landlock() -> Command {
+    let refused = std::iter::once((libc::SYS_landlock_create_ruleset, vec![])).collect();
+    let (rest, answer) = (SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32));
+    let arch = std::env::consts::ARCH.try_into().expect("an architecture with filters");
+    let filter = SeccompFilter::new(refused, rest, answer, arch).expect("a filter");
+    let filter: BpfProgram = filter.try_into().expect("a program of it");
+    let mut command = Command::new(place::HOST);
+    // SAFETY: two system calls, and nothing that allocates or locks.
+    unsafe {
+        command.pre_exec(move || seccompiler::apply_filter(&filter).map_err(std::io::Error::other));
+    }
+    command
+}
+
+#[test]
+fn without_landlock_the_rest_carries_it_but_no_directory_is_granted() {
+    let doctor = once::run_command(without_landlock(), &["doctor"]);
+    assert!(doctor.stdout[0].contains("no Landlock"), "{:?}", doctor.stdout);
+    let hello = plugin("hello");
+    let flags = ["serve", "--plugin", &hello, "--listen", "127.0.0.1:0", "--dir", "/tmp::/tmp:ro"];
+    let parts = ["--dir /tmp: ", "no Landlock"];
+    once::assert_one_line(&once::run_command(without_landlock(), &flags), 1, &parts);
+    let server = Server::start_command(without_landlock(), &["--plugin", &hello]);
+    assert_eq!(server.get("/").text(), "hello world\n");
     server.finish();
 }
 

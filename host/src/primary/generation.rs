@@ -84,6 +84,12 @@ impl Generation {
 
 pub fn open_dir(path: &Path) -> Result<OwnedFd> {
     use nix::fcntl::OFlag;
+    anyhow::ensure!(
+        probe::confines_paths(),
+        "--dir {}: this kernel has no Landlock (Linux 5.13 has it), and nothing else would keep whoever \
+         escapes beneath a directory",
+        path.display()
+    );
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
     nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty())
         .with_context(|| format!("--dir {}", path.display()))

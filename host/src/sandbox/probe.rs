@@ -54,6 +54,11 @@ pub fn scopes_sockets() -> bool {
     DECIDED.get().is_some_and(|found| found.in_force.landlock >= SINCE)
 }
 
+/// Whether a process that holds a directory can be kept from what lies above it.
+pub fn confines_paths() -> bool {
+    DECIDED.get().is_some_and(|found| found.walls.insecure || found.in_force.landlock > 0)
+}
+
 /// The summary, the first time it is asked for.
 pub fn untold_summary() -> Option<String> {
     static TOLD: AtomicBool = AtomicBool::new(false);
