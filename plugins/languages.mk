@@ -11,7 +11,7 @@ plugins-js: plugins/js/build/starlingmonkey.done ## build the plugins in JavaScr
 
 plugins-quickjs: plugins/js/build/quickjs.done ## build the plugins in JavaScript, on QuickJS
 
-JS_SOURCES = $(wildcard plugins/js/src/*.js guest-sdk/js/build/*.js guest-sdk/js/src/*.js guest-sdk/js/src/quickjs/*.js wit/*.wit)
+JS_SOURCES = $(wildcard plugins/js/src/*.js guest-sdk/js/build/*.js guest-sdk/js/src/*.js guest-sdk/js/src/quickjs/*.js guest-sdk/js/src/node/* plugins/js/src/node/*.*js wit/*.wit)
 NPM_READY  = guest-sdk/js/node_modules/.package-lock.json plugins/js/node_modules/.package-lock.json
 
 plugins/js/build/%.done: $(JS_SOURCES) plugins/js/package.json $(NPM_READY)

@@ -94,7 +94,7 @@ pub struct HostFlags {
 #[command(next_help_heading = "Plugin")]
 pub struct PluginFlags {
     /// The component to serve: .wasm or .wat; a core module with component metadata is wrapped
-    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["config", "primary"])]
     pub plugin: Option<PathBuf>,
     /// Reload when the file of the plugin, or of a program it may start, changes
     #[arg(long)]
@@ -120,7 +120,8 @@ pub struct PluginFlags {
 #[derive(Args)]
 #[command(next_help_heading = "Primary program")]
 pub struct PrimaryFlags {
-    /// A command that sees the cluster's events, sends messages and may fork; gets --env and ARGS too
+    /// A command that sees the cluster's events, sends messages and may fork; gets --env and ARGS too.
+    /// Without --plugin its workers run the same component
     #[arg(long, value_name = "FILE")]
     pub primary: Option<PathBuf>,
     /// Another component that the primary program may choose with `setup`, by this name
@@ -160,8 +161,9 @@ pub struct ListenFlags {
 #[command(next_help_heading = "Workers")]
 pub struct PoolFlags {
     /// How many workers; auto is one per CPU this process may use, manual leaves it to --primary
-    #[arg(long, value_name = "auto|N|manual", default_value = "auto")]
-    pub workers: String,
+    /// [default: auto; manual if no --plugin is given beside --primary]
+    #[arg(long, value_name = "auto|N|manual")]
+    pub workers: Option<String>,
     /// How long a worker may take to say it is ready
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub ready_timeout: String,

@@ -29,8 +29,9 @@ pub struct EngineLimits {
 /// What calls of the host may take of the same stack.
 pub const HOST_STACK: usize = 3 << 19;
 
-/// A component is a handful of core instances: its module and the shims its tools put around it.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 10;
+/// A component is a handful of core instances, its module and the shims its tools put around it; one in Python
+/// is fourteen.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 20;
 const MEMORIES_PER_COMPONENT: u32 = 2;
 const TABLES_PER_COMPONENT: u32 = 4;
 

@@ -3,6 +3,8 @@
 
 mod foreign;
 mod frameworks;
+mod node_scripts;
+mod python_children;
 
 use std::io::Write;
 use std::time::Duration;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const HOST: &str = env!("CARGO_BIN_EXE_host");
 
-fn repository() -> &'static Path {
+pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is inside the repository")
 }
 

@@ -1,5 +1,8 @@
 #!/usr/bin/env node
-// host-js SOURCE [-o OUT.wasm] [--engine starlingmonkey|quickjs]
+// host-js SOURCE [-o OUT.wasm] [--engine starlingmonkey|quickjs] [--node]
+//
+// With --node SOURCE is a script for Node, with `node:cluster` and `node:http`, and becomes one component that is the
+// primary program and the workers.
 //
 // Makes a component of a JavaScript or TypeScript module: bundles it, reads off what it imports and exports,
 // writes the WIT world that says so, and hands both to the engine's componentizer.
@@ -13,8 +16,9 @@ import { worldOf } from "./world.js";
 
 const ENGINES = { starlingmonkey, quickjs };
 
-async function build(source, out, engine) {
-  const { code, imports, exports } = await engine.bundle(source);
+async function build(source, out, engine, node) {
+  if (node && !engine.bundleScript) throw new Error("--node: only QuickJS runs scripts so far; add --engine quickjs");
+  const { code, imports, exports } = await (node ? engine.bundleScript : engine.bundle)(source);
   const work = mkdtempSync(join(tmpdir(), "host-js-"));
   try {
     const wit = join(work, "wit");
@@ -29,7 +33,7 @@ async function build(source, out, engine) {
 }
 
 function usage() {
-  console.error("usage: host-js SOURCE [-o OUT.wasm] [--engine starlingmonkey|quickjs]");
+  console.error("usage: host-js SOURCE [-o OUT.wasm] [--engine starlingmonkey|quickjs] [--node]");
   process.exit(2);
 }
 
@@ -37,17 +41,22 @@ let options;
 try {
   options = parseArgs({
     allowPositionals: true,
-    options: { output: { type: "string", short: "o" }, engine: { type: "string", default: "starlingmonkey" } },
+    options: {
+      output: { type: "string", short: "o" },
+      engine: { type: "string" },
+      node: { type: "boolean", default: false },
+    },
   });
 } catch {
   usage();
 }
 const [source, ...rest] = options.positionals;
-const engine = ENGINES[options.values.engine];
+const { node } = options.values;
+const engine = ENGINES[options.values.engine ?? (node ? "quickjs" : "starlingmonkey")];
 if (!source || rest.length || !engine) usage();
 const out = options.values.output ?? basename(source).replace(/\.[cm]?[jt]sx?$/, "") + ".wasm";
 try {
-  await build(source, out, engine);
+  await build(source, out, engine, node);
 } catch (error) {
   console.error(`host-js: build ${source}: ${error.message}`);
   process.exit(1);

@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { componentize as toComponent } from "componentize-qjs";
 import { bundle as bundleModule, reexport } from "./bundle.js";
+import { alias, programOf } from "./node.js";
 import { listensForFetch } from "./world.js";
 import { copyPackages } from "./wit.js";
 
@@ -20,6 +21,9 @@ const OPTIONS = {
   inject: [runtime("web.js")],
   supported: { "async-await": false, "async-generator": false, "for-await": false },
 };
+
+/** A Node script; see node.js. */
+export const bundleScript = (source) => bundleModule(programOf(source), { ...OPTIONS, alias });
 
 export async function bundle(source) {
   const plain = await bundleModule(reexport(source), OPTIONS);

@@ -9,22 +9,30 @@ import * as raw from "host:cluster/primary@0.1.0";
 import * as clock from "wasi:clocks/monotonic-clock@0.2.12";
 import { EventEmitter } from "./events.js";
 import { decode, encode } from "./message.js";
-import { attempt, blocking, caseOf, u64 } from "./wit.js";
+import { takeTurns, turn, waiting } from "./poll.js";
+import { attempt, blocking, caseOf, exitOf, u64 } from "./wit.js";
 
 class Worker extends EventEmitter {
   exitedAfterDisconnect = false;
   #dead = false;
+  #pid;
 
   constructor(id) {
     super();
     this.id = id;
+    try {
+      this.#pid = raw.worker(id).pid;
+    } catch {
+      // It has ended already.
+    }
   }
 
   #info() {
     return attempt(`worker ${this.id}`, () => raw.worker(this.id));
   }
+  /** Known when it has ended, too. */
   get process() {
-    return { pid: this.#info().pid };
+    return { pid: this.#pid, kill: (signal) => this.kill(signal) };
   }
 
   /** Waits while the worker's queue is full, where Node would let it grow. */
@@ -99,15 +107,19 @@ function tell(event, worker, ...values) {
   cluster.emit(event, worker, ...values);
 }
 
+/** Tells the listeners of one event; of a message only if `takes` does not take it. */
+export const deliver = ({ tag, val }, takes) => HANDLERS[tag](val, takes);
+
 const HANDLERS = {
   fork: (id) => tell("fork", cluster.track(id)),
   online: (id) => tell("online", cluster.track(id)),
   disconnect: (id) => tell("disconnect", cluster.track(id)),
   listening: ({ worker, address }) => tell("listening", cluster.track(worker), addressOf(address)),
-  message: ({ worker: id, message }) => {
+  message: ({ worker: id, message }, takes) => {
     const worker = cluster.track(id);
     const reply = message.request == null ? undefined : (value) => respond(id, message.request, value);
-    tell("message", worker, decode(message.body), reply);
+    const value = decode(message.body);
+    if (!takes?.(worker, value)) tell("message", worker, value, reply);
   },
   exit: ({ worker: id, status, exitedAfterDisconnect }) => {
     const worker = cluster.track(id);
@@ -126,11 +138,6 @@ function respond(id, request, value) {
 }
 
 const addressOf = ({ tag, val }) => (tag === "ip" ? { address: val.address, port: val.port } : { path: val });
-
-function exitOf({ tag, val }) {
-  if (tag === "code") return [val, null];
-  return [null, tag === "signal" ? val.toUpperCase() : `SIGRTMIN+${val - 34}`];
-}
 
 const timers = new Map();
 let lastTimer = 0;
@@ -160,10 +167,10 @@ const BATCH = 256;
 
 /** Takes what has happened; if that is nothing, waits for an event or the next timer. False after the last event. */
 function deliverEvents() {
-  for (let count = 0, limit = untilTimer(); count < BATCH; count += 1, limit = 0) {
+  for (let count = 0, limit = deliverOthers(); count < BATCH; count += 1, limit = 0) {
     try {
       const event = raw.blockingNextEvent(limit === undefined ? undefined : u64(Math.ceil(limit * 1e6)));
-      HANDLERS[event.tag](event.val);
+      deliver(event);
     } catch (error) {
       if (caseOf(error) === "would-block") return true;
       if (caseOf(error) === "closed") return false;
@@ -173,6 +180,14 @@ function deliverEvents() {
   return true;
 }
 
+/** What children do comes first. Gives the time to wait for an event: none if that was done here. */
+function deliverOthers() {
+  const limit = untilTimer();
+  if (!waiting()) return limit;
+  turn(limit, raw.subscribe());
+  return 0;
+}
+
 /** Milliseconds; undefined without timers. */
 function untilTimer() {
   if (!timers.size) return undefined;
@@ -180,6 +195,7 @@ function untilTimer() {
 }
 
 function* turns(main) {
+  takeTurns();
   Object.assign(globalThis, { setTimeout, setInterval, clearTimeout, clearInterval });
   for (const { id } of raw.workers()) cluster.track(id);
   main();

@@ -25,11 +25,11 @@ pub use file::fuzz as fuzz_file;
 pub use listen::ListenSpec;
 pub use program::{ChildLimits, ProgramGrant, ProgramLimits};
 pub use source::Source;
-pub use values::pairs_of;
 use values::{
     access_log, choices, dir, limits, message_size, metrics, name, pairs, plugin_name, stem,
     workers,
 };
+pub use values::{available_cpus, pairs_of};
 
 /// Workers one pool may have.
 pub const MAX_WORKERS: usize = 1024;
@@ -134,9 +134,12 @@ impl PoolConfig {
     /// One pool, from what flags and file say together.
     fn new(name: Option<&str>, flags: cli::Serve) -> Result<PoolConfig> {
         let limits = limits(&flags.limits, &flags.pool)?;
-        let plugin = flags.plugin.plugin.context("--plugin: no plugin is given")?;
-        let manual = flags.pool.workers == "manual";
         let primary = flags.primary.primary;
+        let usual = if flags.plugin.plugin.is_none() { "manual" } else { "auto" };
+        let wanted = flags.pool.workers.as_deref().unwrap_or(usual);
+        let manual = wanted == "manual";
+        let plugin = flags.plugin.plugin.or_else(|| primary.clone());
+        let plugin = plugin.context("--plugin: no plugin is given")?;
         ensure!(
             !manual || primary.is_some(),
             "--workers manual: needs --primary, which forks them"
@@ -155,7 +158,7 @@ impl PoolConfig {
             "--max-connections-per-address: not with --balance {balance}, where workers accept and \
              do not know of each other"
         );
-        let workers = if manual { 0 } else { workers(&flags.pool.workers)? };
+        let workers = if manual { 0 } else { workers(wanted)? };
         let in_flight = limits.max_requests_in_flight as usize;
         ensure!(
             in_flight == 0 || in_flight >= workers,

@@ -120,7 +120,7 @@ pub(super) fn workers(text: &str) -> Result<usize> {
 }
 
 /// Counts affinity and cgroup quota, as the standard library does.
-fn available_cpus() -> usize {
+pub fn available_cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -10,7 +10,7 @@ use super::compile::{Artifact, Compiler};
 use super::programs::Programs;
 use crate::config::{DirGrant, PoolConfig};
 use crate::sandbox::{dirs, probe};
-use crate::worker::settings::{Dir, LogFormat, Settings};
+use crate::worker::settings::{Dir, LogFormat, Process, Settings};
 
 pub struct Generation {
     pub number: u64,
@@ -77,7 +77,10 @@ impl Generation {
             access_log,
             allow_outbound: !config.allow_outbound.is_empty(),
             programs: self.programs.names(),
-            process: Default::default(),
+            process: Process {
+                is_program_too: config.primary.as_ref() == Some(&config.choices[0].1),
+                ..Process::default()
+            },
         }
     }
 }

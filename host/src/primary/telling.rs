@@ -10,6 +10,7 @@ use super::listen::Address;
 use super::pool::Pool;
 use super::steering::MAX_WORKERS;
 use super::workers::Worker;
+use crate::config::available_cpus;
 use crate::ipc::cluster::{Cluster, Status, ToProgram};
 use crate::ipc::message::{SocketName, ToWorker};
 use crate::sys;
@@ -53,7 +54,8 @@ impl Pool {
         seat: usize,
         settings: &mut Settings,
     ) -> Result<Option<(OwnedFd, OwnedFd)>> {
-        settings.process = self.facts();
+        settings.process =
+            Process { is_program_too: settings.process.is_program_too, ..self.facts() };
         self.share(seat, settings);
         for (name, value) in &self.seats[seat].env {
             settings.env.retain(|(known, _)| known != name);
@@ -74,6 +76,7 @@ impl Pool {
             primary_pid: std::process::id(),
             exec_path: exec_path.to_string_lossy().into_owned(),
             exec_args: self.links.line.to_vec(),
+            is_program_too: false,
             config: self.described(),
             listen: self.names(0),
             messages: false,
@@ -89,11 +92,13 @@ impl Pool {
         };
         let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
         let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
+        let cpus = available_cpus().to_string();
         let pairs = [
-            ("target", target.as_str()),
+            ("cpus", cpus.as_str()),
+            ("target", &target),
             ("profile", profile),
             ("allocator", "pooling"),
-            ("workers", workers.as_str()),
+            ("workers", &workers),
             ("balance", &self.config.balance.to_string()),
             ("sandbox", "process"),
         ];

@@ -136,7 +136,7 @@ async fn start(
         Some(path) => Artifact::File(path),
         None => Artifact::Bytes(&artifact),
     };
-    let plugin = Plugin::load(&engine, from, template, settings.process.protocol).await;
+    let plugin = Plugin::load(&engine, from, template, &settings.process).await;
     // What a plugin said before it failed belongs before the failure.
     if plugin.is_err() {
         stderr.flush(LAST_WORDS).await;

@@ -1,5 +1,6 @@
 //! From an artifact to something that can be instantiated: load, link, and find what it exports.
 
+mod denied;
 mod missing;
 mod serving;
 
@@ -13,7 +14,7 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_config::WasiConfig;
 use wasmtime_wasi_http::{p2, p3};
 
-use super::settings::Protocol;
+use super::settings::Process;
 use super::state::{State, Template};
 use super::{http02, imports};
 use crate::engine;
@@ -104,17 +105,21 @@ impl Plugin {
         engine: &Engine,
         artifact: Artifact<'_>,
         template: Template,
-        protocol: Option<Protocol>,
+        process: &Process,
     ) -> Result<Plugin> {
         let component = deserialize(engine, artifact).context(BadArtifact)?;
-        if has_import(&component, "host:cluster/primary") {
+        let names_primary = has_import(&component, "host:cluster/primary");
+        if names_primary && !process.is_program_too {
             bail!(
                 "the plugin imports host:cluster/primary, which only a primary program (--primary) may"
             );
         }
-        let linker = linker(engine, &component, &imports::add_to_linker)?;
+        let mut linker = linker(engine, &component, &imports::add_to_linker)?;
+        if names_primary {
+            denied::add_to_linker(&mut linker, &component)?;
+        }
         let pre = link(&component, &linker, "the plugin")?;
-        let serving = Serving::choose(&component, protocol)?;
+        let serving = Serving::choose(&component, process.protocol)?;
         let handler = match serving {
             Serving::V02(handle) => Handler::V02(handle),
             Serving::V03 => Handler::V03(p3::bindings::ServicePre::new(pre.clone())?),

@@ -41,6 +41,8 @@ pub struct Process {
     pub primary_pid: u32,
     pub exec_path: String,
     pub exec_args: Vec<String>,
+    /// The operator's plugin is the primary program, too: workers may name what it may use.
+    pub is_program_too: bool,
     /// How the host is set up, by name.
     pub config: Vec<(String, String)>,
     pub listen: Vec<SocketName>,

@@ -30,6 +30,8 @@ struct Writing {
 struct Waiting {
     /// Taken from the guest and not by the kernel.
     bytes: BytesMut,
+    /// A task sees to it that they are.
+    in_hands: bool,
     failure: Option<Errno>,
 }
 
@@ -53,6 +55,18 @@ impl Output {
         }
     }
 
+    /// A guest that has written may go on to wait for the answer: what is left reaches the reader all the same.
+    fn push_later(&self) {
+        let mut state = self.lock();
+        if state.bytes.is_empty() || std::mem::replace(&mut state.in_hands, true) {
+            return;
+        }
+        let rest = self.clone();
+        tokio::spawn(async move {
+            while !rest.0.push_all(&mut rest.lock()) && rest.0.fd.writable().await.is_ok() {}
+        });
+    }
+
     pub async fn write_all(&self, bytes: &[u8]) {
         self.lock().bytes.extend_from_slice(bytes);
         self.flush_all().await
@@ -74,6 +88,13 @@ impl Drop for Output {
 impl Writing {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.fd.try_io(Interest::WRITABLE, |fd| Ok(nix::unistd::write(fd, bytes)?))
+    }
+
+    /// As `push`, by the task that has taken it in hand.
+    fn push_all(&self, waiting: &mut Waiting) -> bool {
+        let all = self.push(waiting);
+        waiting.in_hands = !all;
+        all
     }
 
     /// Whether nothing waits any more.
@@ -125,6 +146,8 @@ impl OutputStream for Output {
             state.failure()?;
         }
         state.bytes.extend_from_slice(rest);
+        drop(state);
+        self.push_later();
         Ok(())
     }
 
@@ -180,5 +203,24 @@ impl StdoutStream for Output {
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
         Box::new(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_written_arrives_though_nobody_flushes() {
+        let flags = nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_CLOEXEC;
+        let (reader, writer) = nix::unistd::pipe2(flags).expect("a pipe");
+        let mut output = Output::new(writer).expect("an output");
+        output.write(Bytes::from_static(b"hello")).expect("write");
+        let reader = sys::watch(reader, Interest::READABLE).expect("watch the reader");
+        let mut text = [0; 16];
+        let read = reader.async_io(Interest::READABLE, |fd| Ok(nix::unistd::read(fd, &mut text)?));
+        let limit = std::time::Duration::from_secs(10);
+        let count = tokio::time::timeout(limit, read).await.expect("in time").expect("read");
+        assert_eq!(&text[..count], b"hello");
     }
 }

@@ -1,0 +1,2 @@
+// Says `worker` each second.
+setInterval(() => process.send("worker"), 1000);
