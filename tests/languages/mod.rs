@@ -3,6 +3,7 @@
 
 mod foreign;
 mod frameworks;
+mod js_children;
 mod node_scripts;
 mod python_children;
 

@@ -189,6 +189,18 @@ fn an_error_that_nobody_catches_ends_its_worker_and_says_where() {
 }
 
 #[test]
+fn a_script_starts_programs_and_hears_of_them_as_under_node() {
+    let flags = ["--program", "sh=/bin/sh", "--program", "cat=/bin/cat"];
+    let Some(mut server) = start("children", &flags) else { return };
+    assert_eq!(server.wait_end().code(), Some(0));
+    let mut lines = [printed(&server), under_node("children", "never printed")];
+    // Which child is done first is up to the machine.
+    lines.iter_mut().for_each(|lines| lines.sort());
+    assert_eq!(lines[0].len(), 4, "{lines:?}");
+    assert_eq!(lines[0], lines[1]);
+}
+
+#[test]
 fn an_idle_connection_survives_a_reload() {
     let Some(mut server) = start("server", &[]) else { return };
     let mut client = server.connect();

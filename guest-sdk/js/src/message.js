@@ -1,4 +1,6 @@
 // Message bodies: JSON, as between Node's processes; a Uint8Array goes as it is.
+import { bytesOf } from "./wit.js";
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -6,7 +8,7 @@ export const encode = (value) => (value instanceof Uint8Array ? value : encoder.
 
 /** The value, or the bytes themselves if they are no JSON. */
 export function decode(body) {
-  const bytes = body instanceof Uint8Array ? body : Uint8Array.from(body);
+  const bytes = bytesOf(body);
   try {
     return JSON.parse(decoder.decode(bytes));
   } catch {

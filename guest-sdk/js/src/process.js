@@ -5,9 +5,10 @@
 import * as ipc from "host:cluster/ipc@0.1.0";
 import * as raw from "host:cluster/process@0.1.0";
 import * as environment from "wasi:cli/environment@0.2.12";
-import { attempt, blocking, u64 } from "./wit.js";
+import { attempt, blocking, caseOf, toError, u64 } from "./wit.js";
 import { EventEmitter } from "./events.js";
 import { decode, encode } from "./message.js";
+import { whenReady } from "./poll.js";
 
 const NANOSECONDS = 1_000_000_000n;
 
@@ -170,5 +171,31 @@ export const lifecycle = {
   },
   drain() {
     process.emit("drain");
+  },
+};
+
+/** Tells of messages until the channel closes. */
+function receiveAll(resolve, reject) {
+  whenReady(ipc.subscribe(), () => {
+    let message;
+    try {
+      message = ipc.receive();
+    } catch (error) {
+      if (caseOf(error) === "not-connected") return resolve();
+      if (caseOf(error) !== "would-block") return reject(toError("receive a message", error));
+    }
+    receiveAll(resolve, reject);
+    if (message) messageHandler.onMessage(message);
+  });
+}
+
+/**
+ * `export { run } from "host-sdk/process"` makes a program for `fork`, in which `process.on("message", …)` works. It
+ * ends after `disconnect`.
+ */
+export const run = {
+  run() {
+    const ended = new Promise(receiveAll).then(() => void process.emit("disconnect"));
+    return globalThis.settle ? globalThis.settle(ended) : ended;
   },
 };

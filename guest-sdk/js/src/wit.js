@@ -4,6 +4,11 @@
 /** Of a whole number. */
 export const u64 = (number) => (globalThis.runJobs ? number : BigInt(number));
 
+/** StarlingMonkey's lists of bytes are of a `Uint8Array` that is not ours, and are slow to go through one by one. */
+export function bytesOf(list, Kind = Uint8Array) {
+  return ArrayBuffer.isView(list) ? new Kind(list.buffer, list.byteOffset, list.byteLength) : Kind.from(list);
+}
+
 export const dispose = (resource) => resource?.[Symbol.dispose ?? Symbol.for("dispose")]?.();
 
 export const payloadOf = (error) => error?.payload ?? error;
@@ -50,6 +55,12 @@ export function blocking(what, action, subscribe) {
     pollable.block();
     dispose(pollable);
   }
+}
+
+/** How a process ended: the `(code, signal)` of Node's `exit` events. */
+export function exitOf({ tag, val }) {
+  if (tag === "code") return [val, null];
+  return [null, tag === "signal" ? val.toUpperCase() : `SIGRTMIN+${val - 34}`];
 }
 
 /** Hands all bytes to the host, and waits while the other side does not take them. */

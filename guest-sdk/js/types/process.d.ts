@@ -54,12 +54,14 @@ export interface HostProcess {
   receive(): unknown;
   disconnect(): void;
 
-  /** In modules that export `messageHandler`; `reply` is there if the sender waits for an answer. */
+  /** In modules that export `messageHandler`, or `run` for `fork`; `reply` is there if the sender waits for an answer. */
   on(event: "message", listener: (message: any, reply?: (value: unknown) => void) => void): this;
   /** In modules that export `signalHandler`. */
   on(event: `SIG${string}`, listener: (signal: string) => void): this;
   /** In modules that export `lifecycle`. */
   on(event: "start" | "drain", listener: () => void): this;
+  /** In modules that export `run`. */
+  on(event: "disconnect", listener: () => void): this;
   once(event: string, listener: (...args: any[]) => void): this;
   off(event: string, listener: (...args: any[]) => void): this;
 }
@@ -70,3 +72,4 @@ export default process;
 export declare const messageHandler: { onMessage(message: { body: Uint8Array; request?: bigint | number }): void };
 export declare const signalHandler: { onSignal(signal: string): void };
 export declare const lifecycle: { start(): void; drain(): void };
+export declare const run: { run(): void | Promise<void> };

@@ -1,5 +1,6 @@
 // Runs a Node script as the primary program or as a worker: the same component is both, and finds out when it runs.
 import * as self from "host:cluster/process@0.1.0";
+import { pollables, takeTurns, turn, waiting } from "../poll.js";
 import { hasTimers, run as loop, watch } from "./loop.js";
 
 /**
@@ -11,7 +12,11 @@ export const programOf = (modules) => ({
     const { default: process, end, isWorker, receiveMessages } = modules.process();
     Object.assign(globalThis, { process, Buffer: modules.buffer().Buffer });
     const { isOver } = modules.cluster();
-    loop(modules.script, isWorker ? worker(modules.http(), receiveMessages) : () => isOver() && !hasTimers());
+    // Child processes are waited for there.
+    takeTurns();
+    watch({ pollables, ready: () => turn(0) });
+    const idle = () => isOver() && !hasTimers() && !waiting();
+    loop(modules.script, isWorker ? worker(modules.http(), receiveMessages) : idle);
     end();
   },
 });

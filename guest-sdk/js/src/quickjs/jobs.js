@@ -4,6 +4,7 @@
 // afterwards. So `async` functions are compiled to generators (see build/bundle.js) on this Promise, and `settle`
 // runs jobs and timers until the promise it is given is settled.
 import * as clock from "wasi:clocks/monotonic-clock@0.2.12";
+import { turn, waiting } from "../poll.js";
 import { dispose } from "../wit.js";
 
 const jobs = [];
@@ -175,19 +176,29 @@ export const setInterval = (callback, delay = 0, ...args) => addTimer(callback, 
 export const clearTimeout = (timer) => void timers.delete(timer);
 
 export function runJobs() {
-  // Jobs add jobs.
-  for (let index = 0; index < jobs.length; index++) jobs[index]();
-  jobs.length = 0;
+  let done = 0;
+  try {
+    // Jobs add jobs.
+    while (done < jobs.length) jobs[done++]();
+  } finally {
+    jobs.splice(0, done);
+  }
 }
 
+function sleep(wait) {
+  if (waiting()) return turn(wait);
+  if (wait === 0) return;
+  const pollable = clock.subscribeDuration(Math.ceil(wait * 1e6));
+  pollable.block();
+  dispose(pollable);
+}
+
+/** Until something happens that was waited for, or the next timer. */
 function sleepUntilTimer() {
+  if (timers.size === 0) return sleep(undefined);
   const [[id, timer]] = [...timers].sort(([, a], [, b]) => a.at - b.at);
-  const wait = timer.at - milliseconds();
-  if (wait > 0) {
-    const pollable = clock.subscribeDuration(Math.ceil(wait * 1e6));
-    pollable.block();
-    dispose(pollable);
-  }
+  sleep(Math.max(0, timer.at - milliseconds()));
+  if (!timers.has(id) || timer.at > milliseconds()) return;
   if (timer.repeat === undefined) timers.delete(id);
   else timer.at += timer.repeat;
   timer.callback(...timer.args);
@@ -199,7 +210,7 @@ export function settle(promise) {
     runJobs();
     const { done, value } = promise.outcome();
     if (done) return value;
-    if (timers.size === 0) throw new Error("the handler waits for something that cannot happen");
+    if (timers.size === 0 && !waiting()) throw new Error("the handler waits for something that cannot happen");
     sleepUntilTimer();
   }
 }

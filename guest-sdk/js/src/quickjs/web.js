@@ -195,4 +195,5 @@ Object.assign(globalThis, {
   self: globalThis,
   setInterval,
   setTimeout,
+  settle,
 });
