@@ -3,9 +3,9 @@
 
 TOOLS := $(CURDIR)/plugins/.tools
 
-.PHONY: plugins-js plugins-quickjs plugins-python plugins-c plugins-go plugins-foreign plugins-languages
+.PHONY: plugins-js plugins-quickjs plugins-python plugins-c plugins-zig plugins-go plugins-foreign plugins-languages
 
-plugins-languages: plugins-js plugins-quickjs plugins-python plugins-c plugins-go plugins-foreign ## build the plugins in all other languages, and other people's
+plugins-languages: plugins-js plugins-quickjs plugins-python plugins-c plugins-zig plugins-go plugins-foreign ## build the plugins in all other languages, and other people's
 
 plugins-js: plugins/js/build/starlingmonkey.done ## build the plugins in JavaScript, on StarlingMonkey
 
@@ -31,6 +31,10 @@ plugins-python: ## build the plugins in Python
 plugins-c: $(TOOLS)/bin/wit-bindgen ## build the plugins in C
 	plugins/toolchain.sh packages clang-22 libclang-rt-22-dev-wasm32 lld-22 wasi-libc
 	$(MAKE) -C plugins/c WIT_BINDGEN=$<
+
+plugins-zig: $(TOOLS)/bin/wit-bindgen ## build the plugins in Zig
+	@python3 -c 'import ensurepip' 2>/dev/null || plugins/toolchain.sh packages python3 python3-venv
+	$(MAKE) -C plugins/zig WIT_BINDGEN=$<
 
 plugins-go: $(TOOLS)/bin/wit-bindgen ## build the plugins in Go
 	$(MAKE) -C plugins/go WIT_BINDGEN=$<

@@ -16,7 +16,8 @@ fn project(scratch: &Scratch, language: &str) -> String {
     let ended = new(scratch.path(), language, "my-app");
     assert_eq!((ended.code, ended.stderr.len()), (Some(0), 0), "{:?}", ended.stderr);
     let text = ended.stdout.join("\n");
-    assert!(text.contains("cd my-app") && text.contains("host serve --plugin "), "{text}");
+    let flag = if language == "node" { "--primary" } else { "--plugin" };
+    assert!(text.contains("cd my-app") && text.contains(&format!("host serve {flag} ")), "{text}");
     scratch.at("my-app")
 }
 
@@ -26,7 +27,10 @@ fn build(mut command: Command) {
 }
 
 fn says_hello(plugin: &str) {
-    let server = Server::start(&["--plugin", plugin]);
+    answers(Server::start(&["--plugin", plugin]));
+}
+
+fn answers(server: Server) {
     let text = server.get("/").text();
     assert!(text.starts_with("hello from my-app"), "{text}");
     server.finish();
@@ -84,6 +88,20 @@ fn a_project_in_javascript_builds_and_serves() {
     std::fs::write(&source, text).expect("write the handler");
     build(command);
     says_hello(&format!("{folder}/build/app.wasm"));
+}
+
+#[test]
+fn a_project_of_a_node_script_builds_and_serves() {
+    let Some(packages) = super::languages::built("../guest-sdk/js/node_modules") else { return };
+    let scratch = Scratch::new();
+    let folder = project(&scratch, "node");
+    std::os::unix::fs::symlink(packages, format!("{folder}/node_modules")).expect("link packages");
+    let mut command = Command::new("node");
+    let script = ["src/server.js", "--node", "-o", "build/app.wasm"];
+    command.current_dir(&folder).arg("host-sdk/build/main.js").args(script);
+    build(command);
+    let app = format!("{folder}/build/app.wasm");
+    answers(Server::start(&["--primary", &app, "--workers", "manual"]));
 }
 
 #[test]

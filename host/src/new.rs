@@ -25,6 +25,11 @@ impl Language {
                 ("guest-sdk/macros/", "host-sdk/macros/"),
                 ("wit/", "wit/"),
             ],
+            Language::Node => &[
+                ("host/templates/node/", ""),
+                ("guest-sdk/js/", "host-sdk/"),
+                ("wit/", "host-sdk/wit/"),
+            ],
             Language::Js => &[
                 ("host/templates/js/", ""),
                 ("guest-sdk/js/", "host-sdk/"),
@@ -46,15 +51,17 @@ impl Language {
     fn build(self) -> &'static str {
         match self {
             Language::Rust => "cargo build --release",
-            Language::Js => "npm install",
+            Language::Js | Language::Node => "npm install",
             Language::Python | Language::C => "make",
         }
     }
 
-    fn plugin(self) -> &'static str {
+    /// What `host serve` is told.
+    fn serve(self) -> &'static str {
         match self {
-            Language::Rust => "target/wasm32-wasip2/release/app.wasm",
-            _ => "build/app.wasm",
+            Language::Rust => "--plugin target/wasm32-wasip2/release/app.wasm",
+            Language::Node => "--primary build/app.wasm",
+            _ => "--plugin build/app.wasm",
         }
     }
 }
@@ -73,8 +80,8 @@ pub fn run(language: Language, name: &str) -> Result<()> {
             write(&path, &fill(text, name)).with_context(|| format!("write {}", path.display()))?;
         }
     }
-    let (build, plugin) = (language.build(), language.plugin());
-    println!("{name}/ is ready:\n\n    cd {name}\n    {build}\n    host serve --plugin {plugin}");
+    let (build, serve) = (language.build(), language.serve());
+    println!("{name}/ is ready:\n\n    cd {name}\n    {build}\n    host serve {serve}");
     println!("\nIts README.md says what that takes.");
     Ok(())
 }
@@ -131,7 +138,7 @@ mod tests {
 
     #[test]
     fn every_language_has_its_parts() {
-        for language in [Language::Rust, Language::Js, Language::Python, Language::C] {
+        for language in <Language as clap::ValueEnum>::value_variants() {
             for (from, _) in language.parts() {
                 assert!(EMBEDDED.iter().any(|(path, _)| path.starts_with(from)), "{from}");
             }

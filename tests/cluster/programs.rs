@@ -108,6 +108,12 @@ fn process_info_knows_the_process() {
     for name in ["host", "wasmtime", "wasi", "host:cluster"] {
         assert!(versions.iter().any(|pair| pair[0] == name), "version of {name}");
     }
+    let config = info["config"].as_array().expect("config");
+    let set = |name: &str| config.iter().find(|pair| pair[0] == name).map(|pair| &pair[1]);
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+    assert_eq!((set("workers"), set("cpus")), (Some(&"1".into()), Some(&cpus.into())));
+    let sandbox = &server.status()["pools"][0]["workers"][0]["walls"]["sandbox"];
+    assert_eq!(set("sandbox"), Some(sandbox), "{config:?}");
     assert_eq!((&info["platform"], &info["arch"]), (&"linux".into(), &node_arch().into()));
     let arguments = info["arguments"].as_array().expect("arguments");
     assert_eq!(arguments[1..], ["one", "two"]);

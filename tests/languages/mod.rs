@@ -136,6 +136,7 @@ language!(go, "go/build");
 language!(python, "python/build");
 language!(quickjs, "js/build/quickjs");
 language!(starlingmonkey, "js/build");
+language!(zig, "zig/build");
 
 #[test]
 fn a_primary_program_on_quickjs_counts() {

@@ -180,12 +180,14 @@ fn malformed_requests_are_refused_and_end_their_connection() {
 
 #[test]
 fn an_error_that_nobody_catches_ends_its_worker_and_says_where() {
-    let Some(mut server) = start("server", &[]) else { return };
-    let mut client = server.connect();
-    client.send("GET /throw HTTP/1.1\r\nhost: a\r\n\r\n");
-    server.wait_line("Error: nobody catches this");
-    server.wait_line("worker 1 exited with code 1");
-    assert_eq!(server.wait_end().code(), Some(0));
+    for (path, error) in [("/throw", "nobody catches this"), ("/reject", "nobody awaits this")] {
+        let Some(mut server) = start("server", &[]) else { return };
+        let mut client = server.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        server.wait_line(&format!("Error: {error}"));
+        server.wait_line("worker 1 exited with code 1");
+        assert_eq!(server.wait_end().code(), Some(0));
+    }
 }
 
 #[test]
@@ -196,7 +198,7 @@ fn a_script_starts_programs_and_hears_of_them_as_under_node() {
     let mut lines = [printed(&server), under_node("children", "never printed")];
     // Which child is done first is up to the machine.
     lines.iter_mut().for_each(|lines| lines.sort());
-    assert_eq!(lines[0].len(), 4, "{lines:?}");
+    assert_eq!(lines[0].len(), 6, "{lines:?}");
     assert_eq!(lines[0], lines[1]);
 }
 

@@ -19,6 +19,7 @@ ONCE = "JavaScript, StarlingMonkey"
 LANGUAGES = [
     ("Rust", RUST, 1.5),
     ("C", "c/build", 1.5),
+    ("Zig", "zig/build", 1.5),
     ("Go", "go/build", 1),
     ("JavaScript, QuickJS", "js/build/quickjs", 1),
     (ONCE, "js/build", 1),
@@ -144,33 +145,51 @@ for entry in LANGUAGES:
     register(*entry)
 
 
-def counter_against_node(settings, folder):
-    """Worker and primary program in JavaScript on both sides, two workers."""
-    # Compiled ahead: on one core it would take longer than a server has to start.
-    plugin, primary = (settings.scratch / f"{name}.cwasm" for name in ("counter", "counter-primary"))
-    for path in (plugin, primary):
-        path.unlink(missing_ok=True)
-        compiled([settings.host, "compile", built(folder, path.stem), "-o", path])
-    quickjs = folder.endswith("quickjs")
-    flags = (REUSE, "1000" if quickjs else "1", "--primary", primary)
-    with (
-        servers.host(settings, plugin, *flags, workers=2) as ours,
-        servers.node(settings, "node-counter.js", env={"WORKERS": "2"}) as theirs,
-    ):
+def beside_node(settings, host, title):
+    """The Counter program's requests, two workers on both sides. A compiler beside an interpreter: no bar."""
+    with host as ours, servers.node(settings, "node-counter.js", env={"WORKERS": "2"}) as theirs:
         sides = {server.name: lambda server=server: load.wrk(settings, server) for server in (ours, theirs)}
         for server in (ours, theirs):
             load.wrk(settings, server, 1)
         samples = compare.interleave(settings.rounds, sides)
+    return [compare.rate_row(title, samples[ours.name], samples[theirs.name], (ours.name, "Node cluster"), None)]
+
+
+def ahead(settings, plugin):
+    """Compiled ahead: on one core it would take longer than a server has to start."""
+    made = settings.scratch / f"{plugin.stem}.cwasm"
+    made.unlink(missing_ok=True)
+    compiled([settings.host, "compile", plugin, "-o", made])
+    return made
+
+
+def counter_in_javascript(settings, folder):
+    plugin, primary = (ahead(settings, built(folder, name)) for name in ("counter", "counter-primary"))
+    quickjs = folder.endswith("quickjs")
+    flags = (REUSE, "1000" if quickjs else "1", "--primary", primary)
     engine = "QuickJS" if quickjs else "StarlingMonkey"
     title = f"Counter in JavaScript on {engine}, two workers"
-    return [compare.rate_row(title, samples[ours.name], samples[theirs.name], (ours.name, "Node cluster"), None)]
+    return beside_node(settings, servers.host(settings, plugin, *flags, workers=2), title)
 
 
 @cell("counter-quickjs", "languages")
 def counter_quickjs(settings):
-    return counter_against_node(settings, "js/build/quickjs")
+    return counter_in_javascript(settings, "js/build/quickjs")
 
 
 @cell("counter-starlingmonkey", "languages")
 def counter_starlingmonkey(settings):
-    return counter_against_node(settings, "js/build")
+    return counter_in_javascript(settings, "js/build")
+
+
+@cell("node-script", "languages")
+def node_script(settings):
+    """One and the same script: run by Node, and made a component."""
+    builder = REPOSITORY / "guest-sdk/js/build/main.js"
+    if not (REPOSITORY / "guest-sdk/js/node_modules").exists():
+        raise Skip("guest-sdk/js is not installed: make plugins-quickjs")
+    made = settings.scratch / "node-counter.wasm"
+    compiled([settings.program("node"), builder, servers.PEERS / "node-counter.js", "--node", "-o", made])
+    made = ahead(settings, made)
+    host = servers.host(settings, made, "--primary", made, "--env", "WORKERS=2", workers="manual")
+    return beside_node(settings, host, "Counter as a Node script, unchanged, two workers")

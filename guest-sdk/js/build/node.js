@@ -6,7 +6,7 @@ const file = (name) => fileURLToPath(new URL(`../src/${name}`, import.meta.url))
 
 const MODULES = {
   buffer: file("node/buffer.js"),
-  child_process: file("child_process.js"),
+  child_process: file("node/child_process.js"),
   cluster: file("node/cluster.cjs"),
   events: file("node/events.cjs"),
   http: file("node/http.js"),

@@ -75,7 +75,9 @@ pub fn for_exports(exports: &[String]) -> &'static str {
 pub fn for_command(imports: &[String]) -> Option<&'static str> {
     let any = |start: &str| imports.iter().any(|name| name.starts_with(start));
     if any("host:cluster/primary@") {
-        return Some("a primary program: it goes with `--primary`, beside the plugin");
+        return Some(
+            "a primary program: it goes with `--primary`, beside the plugin or, if it is the workers too, alone",
+        );
     }
     let accepts = any("host:cluster/connections@") || any("wasi:sockets/tcp@");
     (!accepts).then_some(

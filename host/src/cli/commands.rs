@@ -161,6 +161,8 @@ pub enum Language {
     Rust,
     /// JavaScript or TypeScript
     Js,
+    /// A script for Node's `cluster` and `http`, unchanged
+    Node,
     Python,
     C,
 }

@@ -13,6 +13,7 @@ use super::workers::Worker;
 use crate::config::available_cpus;
 use crate::ipc::cluster::{Cluster, Status, ToProgram};
 use crate::ipc::message::{SocketName, ToWorker};
+use crate::sandbox::probe::{self, Found};
 use crate::sys;
 use crate::worker::settings::{Process, Settings};
 
@@ -100,7 +101,7 @@ impl Pool {
             ("allocator", "pooling"),
             ("workers", &workers),
             ("balance", &self.config.balance.to_string()),
-            ("sandbox", "process"),
+            ("sandbox", probe::found().map_or("none", Found::word)),
         ];
         pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }

@@ -29,7 +29,7 @@ pub fn of(worker: &Worker) -> WallStatus {
     let Some(found) = probe::found().filter(|found| !found.walls.insecure && seccomp == 2) else {
         return walls;
     };
-    walls.sandbox = if found.reduced.is_empty() { "full" } else { "reduced" }.to_owned();
+    walls.sandbox = found.word().to_owned();
     walls.landlock = found.in_force.landlock;
     walls.no_new_code = found.in_force.no_new_code;
     walls.namespaces = found.walls.namespaces().into_iter().map(str::to_owned).collect();

@@ -43,6 +43,17 @@ pub fn found() -> Option<&'static Found> {
     DECIDED.get()
 }
 
+impl Found {
+    /// How much of the sandbox there is, in a word.
+    pub fn word(&self) -> &'static str {
+        match (self.walls.insecure, self.reduced.is_empty()) {
+            (true, _) => "none",
+            (false, true) => "full",
+            (false, false) => "reduced",
+        }
+    }
+}
+
 /// The walls of this run's children.
 pub fn decided() -> Result<Walls> {
     DECIDED.get().map(|found| found.walls).context("no sandbox has been chosen")

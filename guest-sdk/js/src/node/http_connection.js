@@ -59,6 +59,9 @@ export class IncomingMessage extends EventEmitter {
     for (const piece of this.#waiting.splice(0)) this.#tell(piece);
     return this;
   }
+  get isFull() {
+    return this.#waiting.reduce((size, piece) => size + (piece?.length ?? 0), 0) >= HIGH_WATER;
+  }
   pause() {
     this.#flows = false;
     return this;
@@ -116,10 +119,14 @@ export class Connection extends EventEmitter {
     return this.#raw === undefined;
   }
 
-  /** Nothing is read while an answer is outstanding whose request is there: that holds back who sends more. */
+  /**
+   * Nothing is read while an answer is outstanding whose request is there, or nobody takes the request's body: that
+   * holds back who sends more.
+   */
   #wants() {
     const wants = this.#out.length ? [this.#writable] : [];
-    if (!this.#clientEnded && !this.#ending && (!this.#response || !this.#request.complete)) wants.push(this.#readable);
+    const full = this.#response && (this.#request.read || this.#request.isFull);
+    if (!this.#clientEnded && !this.#ending && !full) wants.push(this.#readable);
     return wants;
   }
 

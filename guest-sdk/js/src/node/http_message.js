@@ -2,7 +2,7 @@
 import { Buffer } from "./buffer.js";
 
 const MAX_HEAD = 16384;
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+export const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const HEAD_END = "\r\n\r\n";
 // Node keeps the first of these, and joins what may be repeated.
 const ONCE = new Set(["content-length", "content-type", "host", "authorization", "user-agent", "referer", "from"]);

@@ -1,6 +1,7 @@
 // The answer to one request: Node's ServerResponse, written to its connection.
 import { EventEmitter } from "../events.js";
 import { Buffer } from "./buffer.js";
+import { TOKEN } from "./http_message.js";
 
 export const STATUS_CODES = {
   100: "Continue", 101: "Switching Protocols", 200: "OK", 201: "Created", 202: "Accepted", 204: "No Content",
@@ -13,6 +14,7 @@ export const STATUS_CODES = {
 };
 
 const bytesOf = (chunk, encoding) => (typeof chunk === "string" ? Buffer.from(chunk, encoding) : chunk);
+const CONTROL = /[\r\n\0]/;
 const isBodyless = (status) => status < 200 || status === 204 || status === 304;
 
 export class ServerResponse extends EventEmitter {
@@ -42,7 +44,7 @@ export class ServerResponse extends EventEmitter {
 
   setHeader(name, value) {
     if (this.headersSent) throw new Error("cannot set headers after they are sent to the client");
-    if (/[\r\n\0]/.test(`${name}${value}`)) throw new TypeError(`invalid character in header ${name}`);
+    if (!TOKEN.test(name) || CONTROL.test(value)) throw new TypeError(`invalid character in header ${name}`);
     this.#headers.set(`${name}`.toLowerCase(), [`${name}`, value]);
     return this;
   }
@@ -87,6 +89,7 @@ export class ServerResponse extends EventEmitter {
     }
     if (this.sendDate && !this.hasHeader("date")) this.#headers.set("date", ["date", new Date().toUTCString()]);
     const reason = this.statusMessage ?? STATUS_CODES[this.statusCode] ?? "unknown";
+    if (CONTROL.test(reason)) throw new TypeError("invalid character in the status message");
     const lines = [`HTTP/1.1 ${this.statusCode} ${reason}`];
     for (const [name, value] of this.#headers.values()) {
       for (const one of Array.isArray(value) ? value : [value]) lines.push(`${name}: ${one}`);

@@ -2,6 +2,7 @@
 // its process lives, as a Node process would.
 import * as clock from "wasi:clocks/monotonic-clock@0.2.12";
 import { poll } from "wasi:io/poll@0.2.12";
+import { runJobs, unhandledRejections, watchRejections } from "../quickjs/jobs.js";
 import { dispose, u64 } from "../wit.js";
 
 const timers = new Set();
@@ -72,10 +73,11 @@ export const onUncaught = (handler) => void (uncaught = handler);
 export function guarded(action) {
   try {
     action();
-    globalThis.runJobs();
+    runJobs();
   } catch (error) {
     uncaught(error);
   }
+  for (const reason of unhandledRejections()) uncaught(reason, "unhandledRejection");
 }
 
 function runTimers() {
@@ -112,6 +114,7 @@ function turn() {
 /** Runs the script, and then what it has set going until `over()`. */
 export function run(script, over) {
   Object.assign(globalThis, { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval, clearImmediate });
+  watchRejections();
   guarded(script);
   while (!over()) turn();
 }

@@ -47,8 +47,8 @@ for (const [name, value] of Object.entries({
 // Only a worker has somebody to send to.
 if (!isWorker) process.send = undefined;
 
-onUncaught((error) => {
-  if (process.emit("uncaughtException", error)) return;
+onUncaught((error, event = "uncaughtException") => {
+  if (process.emit(event, error) || process.emit("uncaughtException", error, event)) return;
   console.error(error instanceof Error ? `${error}\n${error.stack ?? ""}`.trimEnd() : error);
   end(1);
 });

@@ -11,6 +11,20 @@ const jobs = [];
 const timers = new Map();
 let nextTimer = 1;
 
+/** Promises that were rejected and that nobody has asked, if a program wants to know of them. */
+let rejected;
+
+export function watchRejections() {
+  rejected = new Set();
+}
+
+/** What they were rejected with; told once. */
+export function unhandledRejections() {
+  const reasons = [...(rejected ?? [])].map((promise) => promise.reason());
+  rejected?.clear();
+  return reasons;
+}
+
 const PENDING = 0;
 const FULFILLED = 1;
 const REJECTED = 2;
@@ -19,6 +33,7 @@ export class Promise {
   #state = PENDING;
   #value;
   #reactions = [];
+  #handled = false;
 
   constructor(executor) {
     const { resolve, reject } = this.#resolvers();
@@ -64,10 +79,13 @@ export class Promise {
   #settle(state, value) {
     this.#state = state;
     this.#value = value;
+    if (state === REJECTED && !this.#handled) rejected?.add(this);
     for (const reaction of this.#reactions.splice(0)) jobs.push(reaction);
   }
 
   then(onFulfilled, onRejected) {
+    this.#handled = true;
+    rejected?.delete(this);
     return new Promise((resolve, reject) => {
       const react = () => {
         const handler = this.#state === FULFILLED ? onFulfilled : onRejected;
@@ -133,6 +151,10 @@ export class Promise {
         reject(new AggregateError(reasons, "all promises were rejected")),
       );
     });
+  }
+
+  reason() {
+    return this.#value;
   }
 
   /** For `settle`: the outcome, once there is one. */

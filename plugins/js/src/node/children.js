@@ -1,5 +1,8 @@
 // Starts programs; no cluster at all. Ends when they have.
-const { execFile, spawn } = require("node:child_process");
+const { exec, execFile, execSync, spawn } = require("node:child_process");
+
+exec("echo $((1 + 1)) words", (error, stdout) => console.log(`exec: ${stdout.trim()}`));
+console.log(`execSync: ${execSync("echo at once")}`.trim());
 
 execFile("sh", ["-c", "echo out; echo err >&2; exit 3"], (error, stdout, stderr) => {
   console.log(`sh: ${error.code} ${stdout.trim()} ${stderr.trim()}`);

@@ -23,6 +23,9 @@ const routes = {
   "/throw": () => {
     throw new Error("nobody catches this");
   },
+  "/reject": async () => {
+    throw new Error("nobody awaits this");
+  },
 };
 
 if (cluster.isPrimary) {
