@@ -109,6 +109,26 @@ fn a_worker_of_the_chosen_plugin_is_replaced_by_one_of_the_same() {
 }
 
 #[test]
+fn a_setup_during_a_reload_is_done_after_it() {
+    // The reload is still loading when the next order comes.
+    let steps = "listening:1 reload setup:hello settings fork listening:3 settings";
+    let flags = ["--workers", "1", "--balance", "round-robin"];
+    let mut server = scripted("fixture", steps, &flags);
+    server.wait_ready(2);
+    server.wait_output("setup:hello: Ok(())");
+    server.wait_output("listening:3: seen");
+    let generations = || {
+        let status = server.status();
+        let workers = status["pools"][0]["workers"].as_array().expect("workers").clone();
+        workers.iter().map(|worker| worker["generation"].as_u64()).collect::<Vec<_>>()
+    };
+    wait_for("the first worker to end", || (generations() == [Some(2), Some(3)]).then_some(()));
+    let both: Vec<String> = (0..2).map(|_| server.get("/").text()).collect();
+    assert!(both.contains(&"hello world\n".to_owned()), "{both:?}");
+    server.finish();
+}
+
+#[test]
 fn the_operators_plugin_wins_over_the_programs() {
     let steps = "listening:1 setup:hello settings";
     let mut server = scripted("fixture", steps, &["--workers", "1"]);

@@ -40,6 +40,8 @@ pub struct Program {
     pub chosen: Option<Rc<Generation>>,
     /// Such a plugin is being loaded.
     pub setting_up: bool,
+    /// What it wants to set once a reload is over.
+    pub postponed: Vec<(u64, Changes)>,
     /// Connections offered and not accepted yet.
     pub offered: u32,
     /// It knows that nothing more will come.
@@ -80,6 +82,7 @@ impl Program {
             changes: Changes::default(),
             chosen: None,
             setting_up: false,
+            postponed: Vec::new(),
             offered: 0,
             over: false,
             channel: Rc::new(child.channel),

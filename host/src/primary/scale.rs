@@ -63,6 +63,7 @@ impl Pool {
 
     /// Does what had to wait for a reload.
     pub fn operate_later(&mut self) {
+        self.set_up_later();
         for (operation, reply) in std::mem::take(&mut self.operations.later) {
             self.operate(operation, reply);
         }

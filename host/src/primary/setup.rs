@@ -19,6 +19,9 @@ pub struct SettingUp {
     beside: u64,
 }
 
+/// A program waits for the answer before it asks again; who does not is hostile.
+const MAX_POSTPONED: usize = 8;
+
 impl Pool {
     /// Answers when the plugin is loaded; a name that was set before means its file as it is now.
     pub fn set_up(&mut self, ticket: u64, changes: Changes) {
@@ -30,13 +33,15 @@ impl Pool {
             return self.refuse_setup(ticket, Refusal::UnknownPlugin);
         };
         let path = path.1.clone();
-        match &mut self.program {
-            Some(program) if program.setting_up => {
-                return self.refuse_setup(ticket, Refusal::Busy);
-            }
-            Some(program) => program.setting_up = true,
-            None => return,
+        let Some(program) = &mut self.program else { return };
+        if program.setting_up || program.postponed.len() >= MAX_POSTPONED {
+            return self.refuse_setup(ticket, Refusal::Busy);
         }
+        if self.reloads.is_active() {
+            // What it is to be loaded with may be about to change.
+            return program.postponed.push((ticket, changes));
+        }
+        program.setting_up = true;
         let what = SettingUp { ticket, changes, beside: self.current.number };
         let (compiler, events) = (self.links.compiler.clone(), self.links.events.clone());
         let beside = self.current.clone();
@@ -49,8 +54,7 @@ impl Pool {
     pub fn has_set_up(&mut self, what: SettingUp, loaded: Result<Generation>) {
         let Some(program) = &mut self.program else { return };
         program.setting_up = false;
-        if what.beside != self.current.number {
-            // A reload was faster, and may have changed what the plugin is to be loaded with.
+        if what.beside != self.current.number || self.reloads.is_active() {
             return self.set_up(what.ticket, what.changes);
         }
         match loaded {
@@ -63,6 +67,14 @@ impl Pool {
                 self.log(&format!("setup of the primary program: {why}"));
                 self.refuse_setup(what.ticket, Refusal::Invalid(why));
             }
+        }
+    }
+
+    /// Does what had to wait for a reload.
+    pub fn set_up_later(&mut self) {
+        let Some(program) = &mut self.program else { return };
+        for (ticket, changes) in std::mem::take(&mut program.postponed) {
+            self.set_up(ticket, changes);
         }
     }
 
