@@ -179,6 +179,17 @@ fn malformed_requests_are_refused_and_end_their_connection() {
 }
 
 #[test]
+fn a_request_that_does_not_come_to_its_end_is_given_up() {
+    let Some(server) = start("server", &["--env", "HEADERS_TIMEOUT=200"]) else { return };
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nhost: ");
+    assert_eq!(client.response().status(), 408);
+    assert!(client.rest().is_empty());
+    assert_eq!(server.get("/nothing").status(), 404);
+    server.finish();
+}
+
+#[test]
 fn an_error_that_nobody_catches_ends_its_worker_and_says_where() {
     for (path, error) in [("/throw", "nobody catches this"), ("/reject", "nobody awaits this")] {
         let Some(mut server) = start("server", &[]) else { return };

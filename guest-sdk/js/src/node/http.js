@@ -27,6 +27,8 @@ function addressOf({ tag, val }) {
 export class Server extends EventEmitter {
   listening = false;
   keepAliveTimeout = 5000;
+  headersTimeout = 60000;
+  requestTimeout = 300000;
   #listener;
   #stop;
 

@@ -93,7 +93,8 @@ export class Connection extends EventEmitter {
   #ending = false;
   #leaves = false;
   #clientEnded = false;
-  #idle;
+  #limit;
+  #isLate = false;
   #unwatch;
 
   constructor(raw, server) {
@@ -167,7 +168,8 @@ export class Connection extends EventEmitter {
       this.#restless();
       return false;
     }
-    clearTimeout(this.#idle);
+    this.#allow(this.server.requestTimeout, () => this.#request && !this.#request.read && this.destroy());
+    this.#isLate = false;
     this.#request = new IncomingMessage(head, this);
     this.#response = new ServerResponse(this.#request, this);
     if (/100-continue/i.test(head.headers.expect ?? "")) this.send([Buffer.from("HTTP/1.1 100 Continue\r\n\r\n")]);
@@ -188,10 +190,17 @@ export class Connection extends EventEmitter {
     return true;
   }
 
-  /** A connection between two requests is closed after a while, without keeping the process alive. */
+  /** Whatever it is doing has so many milliseconds, as under Node; that does not keep the process alive. */
+  #allow(limit, action) {
+    clearTimeout(this.#limit);
+    if (limit > 0) this.#limit = setTimeout(action, limit).unref();
+  }
+
+  /** Between two requests it is closed after a while; a head that has begun has to come within another. */
   #restless() {
-    clearTimeout(this.#idle);
-    this.#idle = setTimeout(() => this.closeIfIdle(), this.server.keepAliveTimeout || 5000).unref();
+    if (!this.#parser.isMidway) return this.#allow(this.server.keepAliveTimeout, () => this.closeIfIdle());
+    if (!this.#isLate) this.#allow(this.server.headersTimeout, () => this.#refuse(new BadRequest("too slow", 408)));
+    this.#isLate = true;
   }
 
   #refuse({ message, status }) {
@@ -255,7 +264,7 @@ export class Connection extends EventEmitter {
   destroy() {
     if (this.destroyed) return this;
     this.#unwatch();
-    clearTimeout(this.#idle);
+    clearTimeout(this.#limit);
     const raw = this.#raw;
     this.#raw = undefined;
     for (const one of [this.#readable, this.#writable, this.#input, this.#output]) dispose(one);

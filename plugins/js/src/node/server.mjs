@@ -38,5 +38,6 @@ if (cluster.isPrimary) {
     response.writeHead(404, { "x-method": request.method });
     response.end("not found\n");
   });
+  server.headersTimeout = Number(process.env.HEADERS_TIMEOUT || 60000);
   server.listen(process.env.PORT || 8000);
 }
