@@ -167,12 +167,15 @@ impl Pool {
         self.limit_drain(id);
     }
 
-    pub fn limit_drain(&self, id: WorkerId) {
+    pub fn limit_drain(&mut self, id: WorkerId) {
         let (events, timeout) = (self.links.events.clone(), self.config.drain_timeout);
-        tokio::task::spawn_local(async move {
+        let limit = tokio::task::spawn_local(async move {
             tokio::time::sleep(timeout).await;
             let _ = events.send(Event::DrainOver(id));
         });
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.drain_limit = Some(limit);
+        }
     }
 
     pub fn drain_over(&mut self, id: WorkerId) {

@@ -1,6 +1,7 @@
 //! What a primary program is told of its pool, and what workers are told of theirs.
 
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 use anyhow::Result;
 
@@ -93,7 +94,9 @@ impl Pool {
         };
         let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
         let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
-        let cpus = available_cpus().to_string();
+        // Finding out reads several files: not for every worker.
+        static CPUS: OnceLock<String> = OnceLock::new();
+        let cpus = CPUS.get_or_init(|| available_cpus().to_string());
         let pairs = [
             ("cpus", cpus.as_str()),
             ("target", &target),

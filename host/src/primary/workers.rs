@@ -56,6 +56,8 @@ pub struct Worker {
     pub blames_artifact: bool,
     /// It is to end, and knows it.
     pub told: bool,
+    /// Ends its drain; pointless, and memory until then, once it has ended by itself.
+    pub drain_limit: Option<tokio::task::JoinHandle<()>>,
     /// Connections it was given but has not read from: ours to give to another if it dies.
     untaken: HashMap<ConnectionId, Accepted>,
     /// Of clients whose connections are counted: those it has read from and not closed.
@@ -116,6 +118,7 @@ impl Worker {
             failure: None,
             blames_artifact: false,
             told: false,
+            drain_limit: None,
             untaken: HashMap::new(),
             places: HashMap::new(),
             given: Rc::default(),
