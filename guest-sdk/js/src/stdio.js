@@ -1,7 +1,7 @@
 // A child's standard streams, in the manner of Node's.
 import { EventEmitter } from "./events.js";
 import { whenReady } from "./poll.js";
-import { bytesOf, dispose, u64 } from "./wit.js";
+import { bytesOf, concat as join, dispose, u64 } from "./wit.js";
 
 const READ_SIZE = 65536;
 // Others come round after so many reads at the latest.
@@ -19,15 +19,7 @@ export class Chunk extends Uint8Array {
 
 export const toChunk = (bytes) => bytesOf(bytes, Chunk);
 
-export function concat(parts) {
-  const whole = new Chunk(parts.reduce((size, part) => size + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}
+export const concat = (parts) => join(parts, Chunk);
 
 /** Whether this encoding gives text; UTF-8 is the only one that does. */
 export function textual(encoding = "utf8") {

@@ -9,6 +9,17 @@ export function bytesOf(list, Kind = Uint8Array) {
   return ArrayBuffer.isView(list) ? new Kind(list.buffer, list.byteOffset, list.byteLength) : Kind.from(list);
 }
 
+/** All parts in one array of bytes, of the given kind. */
+export function concat(parts, Kind = Uint8Array) {
+  const whole = new Kind(parts.reduce((size, part) => size + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
 export const dispose = (resource) => resource?.[Symbol.dispose ?? Symbol.for("dispose")]?.();
 
 export const payloadOf = (error) => error?.payload ?? error;

@@ -1,4 +1,5 @@
 // As much of Node's Buffer as scripts use on what they receive and send.
+import { concat } from "../wit.js";
 import { TextDecoder, TextEncoder } from "../quickjs/text.js";
 
 const encoder = new TextEncoder();
@@ -54,13 +55,7 @@ export class Buffer extends Uint8Array {
     return typeof value === "string" ? Buffer.from(value, encoding).length : value.byteLength;
   }
   static concat(list) {
-    const whole = new Buffer(list.reduce((length, part) => length + part.length, 0));
-    let at = 0;
-    for (const part of list) {
-      whole.set(part, at);
-      at += part.length;
-    }
-    return whole;
+    return concat(list, Buffer);
   }
   toString(encoding = "utf8", start = 0, end = this.length) {
     const bytes = this.subarray(start, end);

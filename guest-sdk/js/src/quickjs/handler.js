@@ -1,6 +1,6 @@
 // Turns wasi:http's request into the Web's, and the Web's response into wasi:http's.
 import * as http from "wasi:http/types@0.2.12";
-import { dispose, payloadOf, writeAll } from "../wit.js";
+import { concat, dispose, payloadOf, writeAll } from "../wit.js";
 import { Request, Response, dispatch } from "./web.js";
 
 const { Fields, OutgoingBody, OutgoingResponse, ResponseOutparam } = http;
@@ -24,13 +24,7 @@ function readBody(incoming) {
     dispose(stream);
     dispose(body);
   }
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  return concat(parts);
 }
 
 function readHeaders(incoming) {
