@@ -54,6 +54,13 @@ pub enum What {
     Ended(Ended),
 }
 
+impl Child {
+    /// It may outlive a drained owner only until that one's drain time is over.
+    fn ends_with(&self, owner: Owner) -> bool {
+        self.owner == owner && !self.detached
+    }
+}
+
 impl Children {
     pub fn is_empty(&self) -> bool {
         self.live.is_empty()
@@ -175,15 +182,20 @@ impl Pool {
     }
 
     /// A worker that ended in order leaves its children the rest of its drain time, a dead one none.
-    pub fn leave_children(&mut self, worker: &Worker, end: End) {
+    pub fn leave_children(&mut self, worker: &mut Worker, end: End) {
+        let owner = Owner::Worker(worker.id);
         let in_order = worker.state == State::Draining && matches!(end, End::Code(_));
         if !in_order {
-            self.kill_children_of(Owner::Worker(worker.id));
+            self.kill_children_of(owner);
+        }
+        let limited = self.children.live.values().any(|child| child.ends_with(owner));
+        if !limited && let Some(limit) = worker.drain_limit.take() {
+            limit.abort();
         }
     }
 
     pub fn kill_children_of(&mut self, owner: Owner) {
-        self.children.kill(|child| child.owner == owner && !child.detached);
+        self.children.kill(|child| child.ends_with(owner));
     }
 
     /// The host stops: all of them may still finish, for as long as workers may.

@@ -14,10 +14,7 @@ use super::{Event, WorkerId};
 impl Pool {
     pub fn exited(&mut self, id: WorkerId, end: End) -> Result<()> {
         let Some(mut worker) = self.workers.remove(&id) else { return Ok(()) };
-        if let Some(limit) = worker.drain_limit.take() {
-            limit.abort();
-        }
-        self.leave_children(&worker, end);
+        self.leave_children(&mut worker, end);
         self.links.news.tell(What::exit(id, end));
         self.tell_exit(&worker, end);
         self.tally.ended.add(&status::counters(&worker.scoreboard));

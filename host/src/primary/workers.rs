@@ -56,7 +56,7 @@ pub struct Worker {
     pub blames_artifact: bool,
     /// It is to end, and knows it.
     pub told: bool,
-    /// Ends its drain; pointless, and memory until then, once it has ended by itself.
+    /// Ends its drain and its children's; pointless, and memory until then, once all have ended.
     pub drain_limit: Option<tokio::task::JoinHandle<()>>,
     /// Connections it was given but has not read from: ours to give to another if it dies.
     untaken: HashMap<ConnectionId, Accepted>,
