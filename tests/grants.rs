@@ -1,7 +1,8 @@
 //! What a plugin may see and reach: nothing but what a flag grants.
 
 use crate::support::place::HOST;
-use crate::support::{Scratch, Server, plugin};
+use crate::support::{Scratch, Server, plugin, process, wait_for};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -60,6 +61,68 @@ fn a_directory_can_be_read_and_written_and_not_left() {
         }
         server.finish();
     }
+}
+
+/// As root the host gives its workers to nobody.
+fn open_to_all() -> Scratch {
+    let scratch = Scratch::new();
+    let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(scratch.path(), everyone).unwrap();
+    scratch
+}
+
+fn tour(server: &Server) -> Value {
+    server.get("/fs-tour?path=/data").json()
+}
+
+fn as_expected() -> Value {
+    json!({
+        "again": "AlreadyExists", "missing": "NotFound", "names": ["link", "three", "two"],
+        "link": "two", "through-link": "a text, longer", "is-link": true, "size": 14,
+        "dated": true, "up-and-down": "a text, longer",
+    })
+}
+
+#[test]
+fn all_that_can_be_done_in_a_directory_works() {
+    for name in BOTH {
+        let scratch = open_to_all();
+        let dir = format!("{}::/data", scratch.path().display());
+        let server = Server::serving(name, &["--dir", &dir]);
+        assert_eq!(tour(&server), as_expected(), "{name}");
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+        server.finish();
+        let server = Server::serving(name, &["--dir", &dir, "--insecure-no-sandbox"]);
+        assert_eq!(tour(&server), as_expected(), "{name} without a sandbox");
+        server.finish();
+    }
+}
+
+#[test]
+fn the_process_that_opens_files_is_replaced_when_it_dies() {
+    let scratch = open_to_all();
+    let dir = format!("{}::/data", scratch.path().display());
+    let server = Server::serving("fixture", &["--dir", &dir]);
+    let workers = server.workers();
+    let opener = || {
+        let ours = process::children(server.pid());
+        let found = process::with_title("host: files");
+        found.into_iter().find(|pid| ours.contains(pid))
+    };
+    let first = opener().expect("a process that opens files");
+    process::signal(first, Signal::SIGKILL);
+    wait_for("another one", || opener().filter(|pid| *pid != first));
+    wait_for("files to be opened again", || (tour(&server) == as_expected()).then_some(()));
+    assert_eq!(server.workers(), workers);
+    server.finish();
+}
+
+#[test]
+fn nobody_opens_files_where_none_are_granted() {
+    let server = Server::serving("fixture", &[]);
+    let ours = process::children(server.pid());
+    assert!(process::with_title("host: files").iter().all(|pid| !ours.contains(pid)));
+    server.finish();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
-use crate::support::{Server, once, place, plugin, process, wait_for};
+use crate::support::{Scratch, Server, once, place, plugin, process, wait_for};
 
 fn status_of(pid: u32, field: &str) -> String {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");
@@ -116,6 +116,25 @@ fn the_resolver_is_nobody_too() {
     assert_eq!(status_of(resolver, "CapEff"), "0000000000000000");
     if nix::unistd::geteuid().is_root() {
         assert_eq!(status_of(resolver, "Uid"), "65534\t65534\t65534\t65534");
+    }
+    server.finish();
+}
+
+#[test]
+fn the_process_that_opens_files_stands_behind_a_worker_s_walls() {
+    let scratch = Scratch::new();
+    let dir = format!("{}::/data", scratch.path().display());
+    let server = Server::serving("hello", &["--dir", &dir]);
+    let children = process::children(server.pid()).into_iter();
+    let opener = children.into_iter().find(|pid| process::title(*pid) == "host: files");
+    let (opener, worker) = (opener.expect("a process that opens files"), server.workers()[0]);
+    for field in ["Seccomp", "NoNewPrivs", "CapEff", "CapBnd", "Uid", "Gid"] {
+        assert_eq!(status_of(opener, field), status_of(worker, field), "{field}");
+    }
+    if full_sandbox() {
+        let root = std::fs::read_dir(format!("/proc/{opener}/root/"));
+        assert_eq!(root.expect("look into its root").count(), 0);
+        assert_ne!(link(opener, "ns/net"), link(std::process::id(), "ns/net"));
     }
     server.finish();
 }

@@ -7,7 +7,7 @@ use crate::cli::Format;
 use crate::sandbox::cgroup::Groups;
 use crate::sandbox::probe::{self, Found};
 use crate::sandbox::seccomp::rule::Rule;
-use crate::sandbox::seccomp::{denied, rules};
+use crate::sandbox::seccomp::{brokers, denied, rules};
 
 pub fn run(system_calls: bool, format: Format) -> Result<()> {
     if system_calls {
@@ -149,6 +149,7 @@ fn calls() -> Vec<Calls> {
         ("besides, while it loads its artifact", rules::LOAD),
         ("besides, in a process that forks for WebAssembly programs", rules::FORK),
         ("besides, where --dir is given", rules::FILES),
+        ("the process that opens files", brokers::FILES),
         ("the compiler", rules::COMPILE),
     ];
     let allowed = allowed.into_iter().map(|(of, list)| {
@@ -171,6 +172,10 @@ fn calls() -> Vec<Calls> {
             Calls {
                 of: "refused to native programs, which may do anything else",
                 calls: denied::to_programs().map(always).collect(),
+            },
+            Calls {
+                of: "turned into a question to the process that opens files, where --dir is given",
+                calls: rules::PATHS.iter().map(always).collect(),
             },
             Calls { of: "answered with an error", calls: refused.map(always).collect() },
         ])

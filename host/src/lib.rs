@@ -8,6 +8,7 @@ mod config;
 mod control;
 mod doctor;
 mod engine;
+mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod ipc;
@@ -113,6 +114,7 @@ fn child(role: &str, walls: &str) -> i32 {
         sandbox::probe::ROLE => sandbox::probe::run(walls),
         "compiler" => Walls::decode(walls).and_then(compiler::run),
         "resolver" => Walls::decode(walls).and_then(resolver::run),
+        "files" => Walls::decode(walls).and_then(files::run),
         "worker" => Walls::decode(walls).and_then(worker::run),
         "zygote" => Walls::decode(walls).and_then(worker::command::run),
         "launcher" => Walls::decode(walls).and_then(launcher::run),

@@ -9,8 +9,7 @@ use nix::unistd::{ForkResult, fork};
 use crate::call::call;
 use crate::sandbox::Role;
 use crate::sandbox::seccomp::rule::{Arg, Rule};
-use crate::sandbox::seccomp::rules;
-use crate::sandbox::seccomp::{self, Files};
+use crate::sandbox::seccomp::{self, Files, brokers, rules};
 
 const NUMBERS: i64 = 480;
 /// `uretprobe` and `uprobe` on x86-64: the kernel passes no filter for these, and kills whoever makes
@@ -21,6 +20,8 @@ const JUNK: u64 = u64::MAX;
 struct Stage {
     name: &'static str,
     lists: &'static [&'static [Rule]],
+    /// Whether calls with a path pass, too, to be turned into a signal once the second stage holds.
+    passes_paths: bool,
     install: fn() -> Result<()>,
 }
 
@@ -28,6 +29,7 @@ const STAGES: &[Stage] = &[
     Stage {
         name: "serving",
         lists: &[rules::SERVE],
+        passes_paths: false,
         install: || {
             seccomp::install_first(Role::Worker, Files::None)?;
             seccomp::install_second(Files::None)
@@ -36,6 +38,7 @@ const STAGES: &[Stage] = &[
     Stage {
         name: "serving with directories",
         lists: &[rules::SERVE, rules::FILES],
+        passes_paths: false,
         install: || {
             seccomp::install_first(Role::Worker, Files::Writable)?;
             seccomp::install_second(Files::Writable)
@@ -44,29 +47,40 @@ const STAGES: &[Stage] = &[
     Stage {
         name: "loading",
         lists: &[rules::SERVE, rules::LOAD],
+        passes_paths: false,
         install: || seccomp::install_first(Role::Worker, Files::None),
     },
     Stage {
         name: "loading with directories",
         lists: &[rules::SERVE, rules::LOAD, rules::FILES],
+        passes_paths: true,
         install: || seccomp::install_first(Role::Worker, Files::ReadOnly),
     },
     Stage {
         name: "forking for a program",
         lists: &[rules::SERVE, rules::LOAD, rules::FORK],
+        passes_paths: false,
         install: || seccomp::install_first(Role::Zygote, Files::None),
     },
     Stage {
         name: "running a program",
         lists: &[rules::SERVE],
+        passes_paths: false,
         install: || {
             seccomp::install_first(Role::Zygote, Files::None)?;
             seccomp::install_second(Files::None)
         },
     },
     Stage {
+        name: "opening files",
+        lists: &[brokers::FILES],
+        passes_paths: false,
+        install: || seccomp::install_first(Role::Files, Files::Writable),
+    },
+    Stage {
         name: "compiling",
         lists: &[rules::COMPILE],
+        passes_paths: false,
         install: || seccomp::install_first(Role::Compiler, Files::None),
     },
 ];
@@ -119,7 +133,8 @@ impl Stage {
             rule.when.is_empty()
                 || rule.when.iter().any(|all| all.iter().all(|arg| holds(arg, args)))
         };
-        refused.into_iter().any(|(call, _)| *call == number) || rules.into_iter().any(fits)
+        let mut passed = rules::PATHS.iter().filter(|_| self.passes_paths).chain(refused);
+        passed.any(|(call, _)| *call == number) || rules.into_iter().any(fits)
     }
 
     /// What the kernel does, seen from outside a process that tries it.

@@ -55,6 +55,8 @@ pub enum ToWorker {
     Listener { local: Option<SocketAddr> },
     /// Where outgoing connections come from, from now on. One descriptor.
     Resolver,
+    /// Descriptor: a line to whoever opens files, in place of the one that came with the set-up.
+    Files,
     /// What has become of child processes. Descriptors: see there.
     Child(child::News),
     /// Another share of `max_requests_in_flight`, as there are more or fewer workers.
@@ -187,13 +189,15 @@ pub enum Refusal {
 #[cfg(any(test, fuzzing))]
 pub mod fuzz {
     use super::*;
+    use crate::sys::trap::Call;
 
-    /// What other processes say to the primary.
+    /// What other processes say to the primary, and to those that open things for them.
     pub fn frames(bytes: &[u8]) {
         decodes::<FromWorker>(bytes);
         decodes::<FromCompiler>(bytes);
         decodes::<FromResolver>(bytes);
         decodes::<WantsConnection>(bytes);
+        decodes::<Call>(bytes);
     }
 
     /// Connections that change hands, between two primaries and to a worker.
@@ -250,6 +254,7 @@ mod tests {
             encoded(&FromCompiler::Failed("not a component".into())),
             encoded(&FromResolver::Refused { ticket: 7, why: Refusal::Denied }),
             encoded(&WantsConnection { ticket: 7, host: "example.com".into(), port: 443 }),
+            encoded(&crate::sys::trap::Call::ReadLink { path: c"some/where".into() }),
         ];
         fuzz::mutated(&samples, super::fuzz::frames);
         fuzz::known("ipc_frames", super::fuzz::frames);

@@ -5,5 +5,6 @@ pub mod blocking;
 pub mod channel;
 pub mod child;
 pub mod cluster;
+pub mod files;
 pub mod line;
 pub mod message;

@@ -1,15 +1,14 @@
 //! What the workers of one generation have in common: the artifact and what the plugin is told.
 
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::compile::{Artifact, Compiler};
+use super::files::Files;
 use super::programs::Programs;
 use crate::config::{DirGrant, PoolConfig};
-use crate::sandbox::{dirs, probe};
 use crate::worker::settings::{Dir, LogFormat, Process, Settings};
 
 pub struct Generation {
@@ -17,7 +16,8 @@ pub struct Generation {
     pub artifact: Artifact,
     /// The plugin's file name, for titles and logs.
     pub name: String,
-    pub dirs: Vec<OwnedFd>,
+    /// The directories it is granted.
+    pub files: Rc<Files>,
     /// What its plugin may start.
     pub programs: Rc<Programs>,
     config: PoolConfig,
@@ -28,21 +28,9 @@ impl Generation {
     pub async fn load(compiler: &Compiler, number: u64, config: PoolConfig) -> Result<Generation> {
         let artifact = compiler.artifact(&config.plugin).await?;
         let programs = Programs::load(&config, compiler).await?;
-        Generation::new(number, config, artifact, programs)
-    }
-
-    fn new(
-        number: u64,
-        config: PoolConfig,
-        artifact: Artifact,
-        programs: Rc<Programs>,
-    ) -> Result<Generation> {
-        let name = config.plugin.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let walls = probe::decided()?;
-        let open =
-            |dir: &DirGrant| open_dir(&dir.host).map(|fd| dirs::lend(fd, dir.read_only, walls));
-        let dirs = config.dirs.iter().map(open).collect::<Result<_>>()?;
-        Ok(Generation { number, artifact, name, dirs, programs, config })
+        let files = Files::grant(&config.dirs, &compiler.output).await?;
+        let name = name_of(&config);
+        Ok(Generation { number, artifact, name, files, programs, config })
     }
 
     pub fn config(&self) -> &PoolConfig {
@@ -51,15 +39,21 @@ impl Generation {
 
     /// The same plugin again under a new number: how a rollback looks from outside.
     pub fn again(&self, number: u64) -> Result<Generation> {
-        let (artifact, programs) = (self.artifact.try_clone()?, self.programs.clone());
-        Generation::new(number, self.config.clone(), artifact, programs)
+        let artifact = self.artifact.try_clone()?;
+        Ok(self.with_artifact(number, artifact, self.config.clone()))
     }
 
     /// Another plugin, with everything else as it is. Its number is still to be given.
     pub async fn with_plugin(&self, compiler: &Compiler, plugin: PathBuf) -> Result<Generation> {
         let config = PoolConfig { plugin, ..self.config.clone() };
         let artifact = compiler.artifact(&config.plugin).await?;
-        Generation::new(0, config, artifact, self.programs.clone())
+        Ok(self.with_artifact(0, artifact, config))
+    }
+
+    /// What the plugin is granted stays as it is.
+    fn with_artifact(&self, number: u64, artifact: Artifact, config: PoolConfig) -> Generation {
+        let (files, programs) = (self.files.clone(), self.programs.clone());
+        Generation { number, artifact, name: name_of(&config), files, programs, config }
     }
 
     pub fn settings(&self, worker_id: u32, access_log: Option<LogFormat>) -> Settings {
@@ -85,15 +79,6 @@ impl Generation {
     }
 }
 
-pub fn open_dir(path: &Path) -> Result<OwnedFd> {
-    use nix::fcntl::OFlag;
-    anyhow::ensure!(
-        probe::confines_paths(),
-        "--dir {}: this kernel has no Landlock (Linux 5.13 has it), and nothing else would keep whoever \
-         escapes beneath a directory",
-        path.display()
-    );
-    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
-    nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty())
-        .with_context(|| format!("--dir {}", path.display()))
+fn name_of(config: &PoolConfig) -> String {
+    config.plugin.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -17,6 +17,7 @@ mod crowd;
 mod dispatch;
 mod ended;
 mod exposition;
+mod files;
 mod fleet;
 mod generation;
 mod handover;

@@ -12,12 +12,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use anyhow::{Context, Result, ensure};
 
 use super::compile::{Artifact, Compiler};
-use super::generation;
+use super::files::Files;
 use super::output::Output;
 use super::starter::{Running, Starter, Wanted};
 use crate::config::{PoolConfig, ProgramGrant};
 use crate::ipc::child::{Identity, Native, Spawn, SpawnError, ToStarter};
-use crate::sandbox::{dirs, probe, selfcheck};
+use crate::sandbox::{probe, selfcheck};
 use crate::scoreboard::Scoreboard;
 use crate::sys;
 use crate::worker::settings::{Dir, Settings};
@@ -44,7 +44,7 @@ enum Kind {
 
 struct Wasm {
     artifact: Artifact,
-    dirs: Vec<OwnedFd>,
+    files: Rc<Files>,
     zygote: RefCell<Option<Rc<Starter>>>,
 }
 
@@ -130,10 +130,11 @@ impl Programs {
         let mut page = None;
         let number = match &program.kind {
             Kind::Native(number, _) => *number,
-            Kind::Wasm(_) => {
+            Kind::Wasm(wasm) => {
                 let (scoreboard, fd) = Scoreboard::create().map_err(failed)?;
                 page = Some(scoreboard);
-                fds.insert(0, fd);
+                let line = wasm.files.line().map_err(failed)?;
+                fds.splice(0..0, [fd].into_iter().chain(line));
                 0
             }
         };
@@ -178,9 +179,7 @@ impl Programs {
         let exec_path = std::env::current_exe().unwrap_or_default();
         settings.process.exec_path = exec_path.to_string_lossy().into_owned();
         let mut fds = vec![wasm.artifact.fd.try_clone().context("duplicate artifact")?];
-        for dir in &wasm.dirs {
-            fds.push(dir.try_clone().context("duplicate directory")?);
-        }
+        fds.extend(wasm.files.dirs()?);
         let first = ToStarter::Wasm(Box::new(settings), Box::new(grant.clone()));
         let name = format!("zygote {}", grant.name);
         let starter = Starter::start("zygote", &name, (first, fds), &self.output).await?;
@@ -206,12 +205,8 @@ impl Programs {
 impl Wasm {
     async fn new(grant: &ProgramGrant, compiler: &Compiler) -> Result<Wasm> {
         let artifact = compiler.artifact(&grant.path).await?;
-        let walls = probe::decided()?;
-        let dirs = grant.dirs.iter().map(|dir| {
-            generation::open_dir(&dir.host).map(|fd| dirs::lend(fd, dir.read_only, walls))
-        });
-        let dirs = dirs.collect::<Result<_>>()?;
-        Ok(Wasm { artifact, dirs, zygote: RefCell::default() })
+        let files = Files::grant(&grant.dirs, &compiler.output).await?;
+        Ok(Wasm { artifact, files, zygote: RefCell::default() })
     }
 }
 

@@ -99,15 +99,16 @@ impl Worker {
         let mut fds = vec![generation.artifact.fd.try_clone()?, page];
         fds.extend(what.access_log.map(OwnedFd::try_clone).transpose()?);
         fds.extend(what.messages);
-        for fd in &generation.dirs {
-            fds.push(fd.try_clone()?);
-        }
+        fds.extend(generation.files.dirs()?);
+        fds.extend(generation.files.line()?);
         what.settings.process.pid = child.process.pid.as_raw() as u32;
         let limits = what.settings.limits.clone();
         child.channel.post(&ToWorker::Setup(Box::new(what.settings)), fds)?;
         let memory_limit = generation.config().worker_memory_limit;
         let memory_limit = memory_limit.unwrap_or_else(watchdog::ceiling);
         confine::limit_mapped(&child.process, memory_limit, &limits)?;
+        let channel = Rc::new(child.channel);
+        generation.files.remember(&channel);
         let worker = Worker {
             id,
             generation,
@@ -125,7 +126,7 @@ impl Worker {
             assigned: 0,
             memory_limit,
             confinement: Confinement::default(),
-            channel: Rc::new(child.channel),
+            channel,
             process: Rc::new(child.process),
         };
         let confined = worker.confine(events.clone());

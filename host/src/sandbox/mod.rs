@@ -34,6 +34,8 @@ pub enum Role {
     Zygote,
     /// Turns bytes into an artifact; runs none of it.
     Compiler,
+    /// Makes calls with paths for workers and programs, beneath the granted directories.
+    Files,
 }
 
 /// A directory the operator granted, as it arrived from the primary.
@@ -47,7 +49,7 @@ pub struct Grant<'a> {
 #[must_use]
 pub struct Entered {
     role: Role,
-    walls: Walls,
+    pub walls: Walls,
     files: seccomp::Files,
     pub in_force: selfcheck::InForce,
     /// The working directory is this process's own list of descriptors.
@@ -68,7 +70,9 @@ pub fn enter(role: Role, walls: Walls, grants: &[Grant<'_>]) -> Result<Entered> 
     }
     identity::drop_to(walls.uid).context("give up privileges")?;
     identity::pin(sys::CHANNEL_FD)?;
-    let landlock = landlock::restrict(grants).context("landlock")?;
+    // The others are given directories, but no right to any path in them.
+    let beneath = if role == Role::Files { grants } else { &[] };
+    let landlock = landlock::restrict(beneath).context("landlock")?;
     ensure!(
         landlock > 0 || walls.mount,
         "the kernel offers neither Landlock nor a mount namespace: nothing would keep a plugin \
@@ -76,7 +80,7 @@ pub fn enter(role: Role, walls: Walls, grants: &[Grant<'_>]) -> Result<Entered> 
     );
     rlimits::before_load(role)?;
     // Opening by path needs a directory that Landlock guards.
-    let by_path = landlock > 0 && role != Role::Compiler;
+    let by_path = landlock > 0 && matches!(role, Role::Worker | Role::Zygote);
     if by_path {
         nix::unistd::fchdir(&own_descriptors).context("enter own descriptors")?;
     }
@@ -103,7 +107,7 @@ pub fn enter_resolver(walls: Walls) -> Result<()> {
 /// What is left to take away once the artifact is loaded and every thread runs.
 pub fn seal(entered: Entered) -> Result<selfcheck::InForce> {
     let Entered { role, walls, files, mut in_force, by_path } = entered;
-    if walls.insecure || role == Role::Compiler {
+    if walls.insecure || !matches!(role, Role::Worker | Role::Zygote) {
         return Ok(in_force);
     }
     if by_path {

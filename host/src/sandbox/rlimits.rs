@@ -24,6 +24,10 @@ pub fn before_load(role: Role) -> Result<()> {
     limit(RLIMIT_MEMLOCK, 0)?;
     match role {
         Role::Worker | Role::Zygote => limit(RLIMIT_NOFILE, WORKER_DESCRIPTORS),
+        Role::Files => {
+            limit(RLIMIT_NOFILE, WORKER_DESCRIPTORS)?;
+            limit(RLIMIT_FSIZE, 0)
+        }
         Role::Compiler => {
             limit(RLIMIT_NOFILE, COMPILER_DESCRIPTORS)?;
             limit(RLIMIT_NPROC, 0)?;

@@ -8,6 +8,8 @@ mod memory;
 pub mod mounts;
 mod socket;
 mod spawn;
+pub mod stat;
+pub mod trap;
 pub mod usage;
 pub mod walls;
 
@@ -23,7 +25,8 @@ pub use fork::{Forked, clone_into, fork, pid_of};
 pub use memory::is_sealed;
 pub use memory::{FileMap, SharedMap, memfd, seal, sealed_memfd, sized_memfd};
 pub use socket::{
-    accept, channel_pair, drop_all_packets, recv_with_fds, send_with_fds, stream_pair, tcp_consumed,
+    accept, channel_pair, drop_all_packets, recv_with_fds, recv_with_fds_waiting, send_with_fds,
+    send_with_fds_waiting, stream_pair, tcp_consumed,
 };
 pub use spawn::{Child, IdMaps, Spawn, spawn, user_namespace};
 

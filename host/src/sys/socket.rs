@@ -25,21 +25,56 @@ pub fn stream_pair() -> Result<(OwnedFd, OwnedFd)> {
 }
 
 pub fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> Result<usize, Errno> {
+    send(socket, bytes, fds, MsgFlags::MSG_DONTWAIT)
+}
+
+/// The same for a socket that blocks.
+pub fn send_with_fds_waiting(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    fds: &[RawFd],
+) -> Result<usize, Errno> {
+    uninterrupted(|| send(socket, bytes, fds, MsgFlags::empty()))
+}
+
+fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    fds: &[RawFd],
+    flags: MsgFlags,
+) -> Result<usize, Errno> {
     let rights = [ControlMessage::ScmRights(fds)];
     let control = if fds.is_empty() { &[][..] } else { &rights[..] };
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let flags = flags | MsgFlags::MSG_NOSIGNAL;
     sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None)
 }
 
+fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            done => return done,
+        }
+    }
+}
+
+type Received = Option<(usize, Vec<OwnedFd>)>;
+
 /// Receives one message into `buffer`; `None` when the peer is gone. A message that does not fit,
 /// or brings more than `MAX_FDS` descriptors, is an error and its descriptors are closed.
-pub fn recv_with_fds(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-) -> Result<Option<(usize, Vec<OwnedFd>)>, Errno> {
+pub fn recv_with_fds(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
+    receive(socket, buffer, MsgFlags::MSG_DONTWAIT)
+}
+
+/// The same for a socket that blocks.
+pub fn recv_with_fds_waiting(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
+    uninterrupted(|| receive(socket, buffer, MsgFlags::empty()))
+}
+
+fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: MsgFlags) -> Result<Received, Errno> {
     let mut space = nix::cmsg_space!([RawFd; MAX_FDS]);
     let mut slices = [IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
     let mut fds = Vec::new();
     if let Ok(controls) = message.cmsgs() {

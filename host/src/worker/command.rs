@@ -12,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use super::command_run::{self, Job};
+use super::files;
 use super::imports::Facts;
 use super::plugin::{Artifact, Command, Plugin};
 use super::settings::{Dir, Settings};
@@ -90,6 +91,9 @@ impl Zygote {
             None => Artifact::Bytes(&code),
         };
         let command = Plugin::load_command(&engine, from)?;
+        if settings.asks_for_files(&walls) {
+            files::ask_instead()?;
+        }
         Ok(Zygote { engine, command, settings, grant, worlds, facts, null, entered })
     }
 
@@ -129,6 +133,7 @@ struct Running {
 /// Forks as told; returns in the fork, and in the zygote when the primary is gone.
 fn follow(mut channel: ToPrimary, zygote: &Zygote) -> Result<Option<Job>> {
     let mut running: Vec<Running> = Vec::new();
+    let asks = zygote.settings.asks_for_files(&zygote.entered.walls);
     loop {
         let pidfds = running.iter().map(|one| one.pidfd.as_fd());
         let all = std::iter::once(channel.as_fd()).chain(pidfds);
@@ -150,7 +155,7 @@ fn follow(mut channel: ToPrimary, zygote: &Zygote) -> Result<Option<Job>> {
         }
         let (run, job) = match channel.recv()? {
             Some((ToStarter::Run { run, connected, ipc, words, .. }, fds)) => {
-                (run, Job::new(connected, ipc, *words, fds)?)
+                (run, Job::new(asks, connected, ipc, *words, fds)?)
             }
             Some(_) => continue,
             None => return Ok(None),

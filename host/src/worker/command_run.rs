@@ -12,12 +12,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::command::Zygote;
 use super::failure::Failure;
-use super::file_threads;
 use super::imports::{Attached, Role, Shared, Wish, exit_code};
 use super::pipe::{Input, Output};
 use super::plugin::{Command, Exports, Handler, Plugin};
 use super::settings::Settings;
 use super::state::{Stdio, Template};
+use super::{file_threads, files};
 use crate::ipc::child::Words;
 use crate::sandbox::{self, Entered};
 use crate::scoreboard::Scoreboard;
@@ -30,21 +30,29 @@ const LAST_MESSAGES: Duration = Duration::from_secs(5);
 pub struct Job {
     pub words: Words,
     scoreboard: OwnedFd,
+    files: Option<OwnedFd>,
     stdio: [Option<OwnedFd>; 3],
     messages: Option<OwnedFd>,
 }
 
 impl Job {
-    pub fn new(connected: [bool; 3], ipc: bool, words: Words, fds: Vec<OwnedFd>) -> Result<Job> {
+    pub fn new(
+        asks: bool,
+        connected: [bool; 3],
+        ipc: bool,
+        words: Words,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Job> {
         let mut fds = fds.into_iter();
         let mut next = |wanted: bool| match wanted {
             true => fds.next().context("a descriptor is missing").map(Some),
             false => Ok(None),
         };
         let scoreboard = next(true)?.context("no scoreboard")?;
+        let files = next(asks)?;
         let [stdin, stdout, stderr] = connected;
         let stdio = [next(stdin)?, next(stdout)?, next(stderr)?];
-        Ok(Job { words, scoreboard, stdio, messages: next(ipc)? })
+        Ok(Job { words, scoreboard, files, stdio, messages: next(ipc)? })
     }
 }
 
@@ -88,6 +96,9 @@ impl Program {
         sys::walls::limit_processor_time(grant.limits.cpu)?;
         let settings = Settings { env: job.words.env, args: job.words.args, ..settings };
         let scoreboard = Scoreboard::map(&job.scoreboard)?;
+        if let Some(line) = job.files {
+            files::connect(line);
+        }
         let attached = Attached { facts, messages: job.messages, program: None };
         let (shared, wishes) = Shared::new(Role::Program, settings, scoreboard, attached)?;
         let [stdin, stdout, stderr] = job.stdio;

@@ -17,7 +17,7 @@ use super::connector::ResolverLine;
 use super::context::{Drain, Worker};
 use super::imports::{self, Wish};
 use super::plugin::Handler;
-use super::{LAST_WORDS, ToPrimary, http, tcp};
+use super::{LAST_WORDS, ToPrimary, files, http, tcp};
 use crate::ipc::child::Order;
 use crate::ipc::message::{ConnectionId, Ends, FromWorker, ToWorker};
 use crate::sys;
@@ -70,6 +70,7 @@ pub async fn follow(
                 let fd = fds.pop().context("no listener came along")?;
                 acceptors.push(tokio::task::spawn_local(accept(fd, local, worker.clone())));
             }
+            ToWorker::Files => files::connect(fds.pop().context("no descriptor came along")?),
             ToWorker::Resolver => line.connect(fds.pop().context("no descriptor came along")?)?,
             ToWorker::Child(news) => worker.shared.children.hear(news, fds)?,
             ToWorker::MayAnswer(most) => worker.in_flight.limit(most),

@@ -13,6 +13,7 @@ mod deadline;
 mod epoch;
 mod failure;
 mod file_threads;
+mod files;
 mod http;
 mod http02;
 mod imports;
@@ -108,7 +109,7 @@ async fn start(
     fds: Vec<OwnedFd>,
     line: &ResolverLine,
 ) -> Result<Started> {
-    let given = Given::sort(&settings, fds)?;
+    let given = Given::sort(&settings, &walls, fds)?;
     let dirs = Preopens::open(&settings.dirs, &given.dirs)?;
     let artifact = sys::FileMap::sealed(&given.artifact)?;
     let scoreboard = Scoreboard::map(&given.scoreboard)?;
@@ -151,6 +152,10 @@ async fn start(
     if !given.dirs.is_empty() {
         file_threads::start().await?;
     }
+    if let Some(line) = given.files {
+        files::ask_instead()?;
+        files::connect(line);
+    }
     sandbox::seal(entered)?;
     begin(&worker, calls).await?;
     Ok((worker, wishes))
@@ -192,17 +197,20 @@ struct Given {
     access_log: Option<OwnedFd>,
     messages: Option<OwnedFd>,
     dirs: Vec<OwnedFd>,
+    files: Option<OwnedFd>,
 }
 
 impl Given {
-    fn sort(settings: &Settings, fds: Vec<OwnedFd>) -> Result<Given> {
+    fn sort(settings: &Settings, walls: &Walls, mut fds: Vec<OwnedFd>) -> Result<Given> {
+        let files = settings.asks_for_files(walls).then(|| fds.pop().context("no line came along"));
+        let files = files.transpose()?;
         let mut fds = fds.into_iter();
         let mut next = |what: &str| fds.next().with_context(|| format!("no {what} came along"));
         let artifact = next("artifact")?;
         let scoreboard = next("scoreboard")?;
         let access_log = settings.access_log.map(|_| next("access log")).transpose()?;
         let messages = settings.process.messages.then(|| next("message line")).transpose()?;
-        Ok(Given { artifact, scoreboard, access_log, messages, dirs: fds.collect() })
+        Ok(Given { artifact, scoreboard, access_log, messages, dirs: fds.collect(), files })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ipc::message::SocketName;
+use crate::sandbox::Walls;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
@@ -31,6 +32,11 @@ impl Settings {
     /// The component's name, then what stood after `--`.
     pub fn arguments(&self) -> Vec<String> {
         std::iter::once(&self.plugin).chain(&self.args).cloned().collect()
+    }
+
+    /// Whether another process opens files for this one.
+    pub fn asks_for_files(&self, walls: &Walls) -> bool {
+        !self.dirs.is_empty() && !walls.insecure
     }
 }
 

@@ -2,6 +2,7 @@
 //! A call that is on no list kills the process; the few that a library may try and live without
 //! get an error. `rules` holds the lists, with a reason beside every rule.
 
+pub mod brokers;
 pub mod denied;
 pub mod rule;
 pub mod rules;
@@ -17,7 +18,7 @@ use seccompiler::{
 use super::{Grant, Role};
 use rule::{Arg, Rule};
 
-/// What a worker may do with paths beneath granted directories.
+/// What a process may do with files beneath granted directories, which another opens for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Files {
     None,
@@ -43,11 +44,19 @@ pub fn install_first(role: Role, files: Files) -> Result<()> {
         (Role::Zygote, Files::None) => &[rules::SERVE, rules::LOAD, rules::FORK],
         (Role::Zygote, _) => &[rules::SERVE, rules::LOAD, rules::FILES, rules::FORK],
         (Role::Compiler, _) => &[rules::COMPILE],
+        (Role::Files, _) => &[brokers::FILES],
     };
     for (error, calls) in rules::REFUSED {
         apply(&refusing(*error, *calls)?).context("refuse system calls")?;
     }
-    apply(&allowing(lists)?).context("filter system calls")
+    // A process that holds directories may: it is the one that is asked.
+    let others = if role == Role::Files { Files::None } else { files };
+    apply(&allowing(lists, paths(others))?).context("filter system calls")
+}
+
+/// The calls that will be asked of another process.
+fn paths(files: Files) -> &'static [(i64, &'static str)] {
+    if files == Files::None { &[] } else { rules::PATHS }
 }
 
 /// For the resolver, whose C library may do much: takes away what it has no business with.
@@ -90,8 +99,16 @@ pub fn install_second(files: Files) -> Result<()> {
         Files::None => &[rules::SERVE],
         Files::ReadOnly | Files::Writable => &[rules::SERVE, rules::FILES],
     };
-    let filter = allowing(lists)?;
-    seccompiler::apply_filter_all_threads(&filter).context("filter system calls of all threads")
+    let all_threads = |filter: &BpfProgram| {
+        let applied = seccompiler::apply_filter_all_threads(filter);
+        applied.context("filter system calls of all threads")
+    };
+    let paths = paths(files);
+    if !paths.is_empty() {
+        // While the first stage still lets another be installed.
+        all_threads(&answering(SeccompAction::Trap, paths)?)?;
+    }
+    all_threads(&allowing(lists, paths)?)
 }
 
 fn apply(filter: &BpfProgram) -> Result<()> {
@@ -99,8 +116,8 @@ fn apply(filter: &BpfProgram) -> Result<()> {
 }
 
 /// Kills the process for every call that no rule of these lists allows. Calls the `REFUSED` lists
-/// answer have to pass here to meet their error.
-pub fn allowing(lists: &[&[Rule]]) -> Result<BpfProgram> {
+/// answer have to pass here to meet their error, and so have those that become a signal.
+pub fn allowing(lists: &[&[Rule]], trapped: &[(i64, &str)]) -> Result<BpfProgram> {
     let mut calls: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     let all = || lists.iter().copied().flatten();
     for rule in all() {
@@ -113,7 +130,8 @@ pub fn allowing(lists: &[&[Rule]]) -> Result<BpfProgram> {
     // No condition at all is what the library takes for "any arguments".
     let refused = rules::REFUSED.iter().flat_map(|(_, calls)| calls.iter().map(|(call, _)| *call));
     let unconditional = all().filter(|rule| rule.when.is_empty()).map(|rule| rule.call);
-    calls.extend(unconditional.chain(refused).map(|call| (call, Vec::new())));
+    let passed = refused.chain(trapped.iter().map(|(call, _)| *call));
+    calls.extend(unconditional.chain(passed).map(|call| (call, Vec::new())));
     program(calls, SeccompAction::KillProcess, SeccompAction::Allow)
 }
 
@@ -121,8 +139,16 @@ fn refusing<'a>(
     error: i32,
     calls: impl IntoIterator<Item = &'a (i64, &'a str)>,
 ) -> Result<BpfProgram> {
+    answering(SeccompAction::Errno(error as u32), calls)
+}
+
+/// Lets everything else pass.
+fn answering<'a>(
+    action: SeccompAction,
+    calls: impl IntoIterator<Item = &'a (i64, &'a str)>,
+) -> Result<BpfProgram> {
     let calls = calls.into_iter().map(|(call, _)| (*call, vec![])).collect();
-    program(calls, SeccompAction::Allow, SeccompAction::Errno(error as u32))
+    program(calls, SeccompAction::Allow, action)
 }
 
 fn program(

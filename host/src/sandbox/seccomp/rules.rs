@@ -5,11 +5,11 @@ use libc::*;
 use super::rule::Arg::*;
 use super::rule::{Rule, any, only};
 
-const EXEC: u64 = PROT_EXEC as u64;
-const MAP_TYPE_BITS: u64 = 0xf;
+pub const EXEC: u64 = PROT_EXEC as u64;
+pub const MAP_TYPE_BITS: u64 = 0xf;
 /// What a clone must say to make a thread of this process and nothing else.
-const THREAD: u64 = (CLONE_VM | CLONE_SIGHAND | CLONE_THREAD) as u64;
-const NOT_IN_A_THREAD: u64 = (CLONE_VFORK
+pub const THREAD: u64 = (CLONE_VM | CLONE_SIGHAND | CLONE_THREAD) as u64;
+pub const NOT_IN_A_THREAD: u64 = (CLONE_VFORK
     | CLONE_PARENT
     | CLONE_PTRACE
     | CLONE_NEWUSER
@@ -193,13 +193,9 @@ pub const FORK: &[Rule] = &[
     only(SYS_prctl, &[&[Is(0, PR_SET_PDEATHSIG as u64)]], "the child dies with it"),
 ];
 
-/// Besides those, where directories are granted: wasi:filesystem. Landlock confines every path.
+/// Besides those, where directories are granted: wasi:filesystem, on descriptors.
 pub const FILES: &[Rule] = &[
-    any(SYS_openat, "open beneath a granted directory"),
-    any(SYS_openat2, "the same, and the kernel refuses to leave it"),
     any(SYS_fstat, "what a file is"),
-    any(SYS_newfstatat, "what a file is"),
-    any(SYS_statx, "what a file is"),
     any(SYS_lseek, "where a file stands"),
     any(SYS_pread64, "read at an offset"),
     any(SYS_preadv, "read at an offset"),
@@ -208,21 +204,31 @@ pub const FILES: &[Rule] = &[
     any(SYS_pwritev, "write at an offset"),
     any(SYS_pwritev2, "append"),
     any(SYS_getdents64, "list a directory"),
-    any(SYS_mkdirat, "make a directory"),
-    any(SYS_unlinkat, "remove"),
-    any(SYS_renameat, "rename"),
-    any(SYS_renameat2, "rename"),
-    any(SYS_linkat, "link"),
-    any(SYS_symlinkat, "link"),
-    any(SYS_readlinkat, "read a link"),
-    any(SYS_utimensat, "set times"),
     any(SYS_ftruncate, "set a size"),
     any(SYS_fallocate, "set a size"),
     any(SYS_fsync, "sync"),
     any(SYS_fdatasync, "sync"),
     any(SYS_fadvise64, "advise"),
-    any(SYS_faccessat2, "may this be opened"),
     only(SYS_fcntl, &[&[Is(1, F_SETFL as u64)]], "append mode"),
+];
+
+/// Those of wasi:filesystem that take a path. None is ever made by a process that runs a plugin: each
+/// is turned into a signal, and asked of the process that opens files.
+pub const PATHS: &[(i64, &str)] = &[
+    (SYS_openat, "open beneath a granted directory"),
+    (SYS_openat2, "the same"),
+    (SYS_newfstatat, "what a file is"),
+    (SYS_statx, "what a file is"),
+    (SYS_mkdirat, "make a directory"),
+    (SYS_unlinkat, "remove"),
+    #[cfg(target_arch = "x86_64")]
+    (SYS_renameat, "rename"),
+    (SYS_renameat2, "rename"),
+    (SYS_linkat, "link"),
+    (SYS_symlinkat, "link"),
+    (SYS_readlinkat, "read a link"),
+    (SYS_utimensat, "set times"),
+    (SYS_faccessat2, "may this be opened"),
 ];
 
 /// The compiler: reads a plugin, writes an artifact, runs neither. One stage, no threads, no new
