@@ -11,6 +11,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use serde::{Deserialize, Serialize};
 
+use super::stat;
+
 /// A call, for somebody else to make. Descriptors belong to it: the directory each path starts from,
 /// in their order.
 #[derive(Debug, Serialize, Deserialize)]
@@ -161,6 +163,17 @@ impl Trapped {
                 let (flags, mode) = (flags as i32, mode as u32);
                 ask(&Call::Open { path: path()?, flags, mode, resolve }, &[dir])
             }
+            // No path, and so nobody to ask.
+            // SAFETY: as promised, here and in the next.
+            libc::SYS_newfstatat if unsafe { self.is_empty_path(fourth) } => {
+                // SAFETY: the caller has room for what this call answers.
+                unsafe { self.put(2, stat::fstat(dir as RawFd)?) }
+            }
+            // SAFETY: see above.
+            libc::SYS_statx if unsafe { self.is_empty_path(third) } => {
+                // SAFETY: the same.
+                unsafe { self.put(4, stat::extended(&stat::fstat(dir as RawFd)?)) }
+            }
             libc::SYS_newfstatat => {
                 let call = Call::Stat { path: path()?, flags: fourth as i32 };
                 // SAFETY: the caller has room for what this call answers.
@@ -217,6 +230,26 @@ impl Trapped {
         }
         // SAFETY: not null, and so a path.
         Ok(unsafe { CStr::from_ptr(pointer) }.to_owned())
+    }
+
+    /// # Safety
+    /// The second argument is null or a path.
+    unsafe fn is_empty_path(&self, flags: u64) -> bool {
+        // SAFETY: as promised.
+        let empty = unsafe { self.path(1) }.is_ok_and(|path| path.is_empty());
+        empty && flags as i32 & libc::AT_EMPTY_PATH != 0
+    }
+
+    /// # Safety
+    /// The argument is null or points to so much room.
+    unsafe fn put<T>(&self, at: usize, value: T) -> Result<c_long, Errno> {
+        let place = self.args[at] as *mut T;
+        if place.is_null() {
+            return Err(Errno::EFAULT);
+        }
+        // SAFETY: there is room for it, whatever its alignment is.
+        unsafe { place.write_unaligned(value) };
+        Ok(0)
     }
 
     /// # Safety
