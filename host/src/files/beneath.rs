@@ -67,8 +67,7 @@ impl Granted {
                 open(dir, path, *flags, *mode, *resolve).map(|fd| (Vec::new(), Some(fd)))
             }
             Call::Stat { path, flags } => {
-                let looked =
-                    look(dir, path, *flags, |dir, name, flags| stat::stat(dir, name, flags));
+                let looked = look(dir, path, *flags, stat::stat);
                 looked.map(|bytes| (bytes, None))
             }
             Call::Statx { path, flags, mask } => {
