@@ -99,6 +99,22 @@ fn all_that_can_be_done_in_a_directory_works() {
 }
 
 #[test]
+fn a_directory_works_with_the_streams_of_0_3() {
+    let scratch = open_to_all();
+    let dir = format!("{}::/data", scratch.path().display());
+    let server = Server::serving("fixture-async", &["--dir", &dir]);
+    let expected = json!({
+        "names": ["link", "two"], "text": "a text", "link": "two", "size": 6,
+        "out": "ErrorCode::NotPermitted",
+    });
+    for _ in 0..3 {
+        assert_eq!(server.get("/fs-streams").json(), expected);
+    }
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+    server.finish();
+}
+
+#[test]
 fn the_process_that_opens_files_is_replaced_when_it_dies() {
     let scratch = open_to_all();
     let dir = format!("{}::/data", scratch.path().display());
