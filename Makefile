@@ -23,14 +23,14 @@ help: ## show this list
 	@echo 'make serve PLUGIN=app.wasm WORKERS=4 LISTEN=127.0.0.1:9000 serves your own plugin.'
 
 serve: host plugins ## build everything and serve the hello plugin
-	exec target/release/host serve --plugin $(PLUGIN) --workers $(WORKERS) --listen $(LISTEN)
+	exec target/dist/host serve --plugin $(PLUGIN) --workers $(WORKERS) --listen $(LISTEN)
 
 test: compiler plugins $(addprefix try-,$(TESTED_LANGUAGES)) ## build everything and run all tests
 	@command -v redis-cli >/dev/null || plugins/toolchain.sh packages redis-tools
 	cargo test --release -p host-sdk -p host-sdk-macros
 	cargo test --release
 
-test-languages: host plugins plugins-languages ## build the plugins in every language and test them all
+test-languages: compiler plugins plugins-languages ## build the plugins in every language and test them all
 	REQUIRE_LANGUAGES=1 cargo test --release -p host --test integration -- languages:: new::
 
 # Where a registry is out of reach, the tests of its language are skipped.
@@ -44,8 +44,8 @@ plugins: compiler ## build the example plugins and the tests' fixtures
 	$(GUESTS) wasm32-wasip2 build --release $(COMPONENTS)
 	$(GUESTS) wasm32-wasip1 build --release -p core-module
 
-host: compiler ## build the host
-	cargo build --release
+host: compiler ## build the host as it is to be used: target/dist/host
+	cargo build --profile dist
 
 lint: compiler ## check formatting and run clippy, for host and plugins
 	cargo fmt --check

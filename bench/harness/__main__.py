@@ -32,7 +32,7 @@ def parse(argv):
     parser.add_argument("--connections", type=int, default=32, help="of the HTTP load (32)")
     parser.add_argument("--only", default="", help="cells or groups, with commas between")
     parser.add_argument("--list", action="store_true", help="name the cells and leave")
-    parser.add_argument("--host", default=REPOSITORY / "target/release/host", type=pathlib.Path)
+    parser.add_argument("--host", default=REPOSITORY / "target/dist/host", type=pathlib.Path)
     parser.add_argument(
         "--plugins",
         default=REPOSITORY / "plugins/target/wasm32-wasip2/release",
