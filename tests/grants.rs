@@ -120,11 +120,7 @@ fn the_process_that_opens_files_is_replaced_when_it_dies() {
     let dir = format!("{}::/data", scratch.path().display());
     let server = Server::serving("fixture", &["--dir", &dir]);
     let workers = server.workers();
-    let opener = || {
-        let ours = process::children(server.pid());
-        let found = process::with_title("host: files");
-        found.into_iter().find(|pid| ours.contains(pid))
-    };
+    let opener = || process::child_titled(server.pid(), "host: files");
     let first = opener().expect("a process that opens files");
     process::signal(first, Signal::SIGKILL);
     wait_for("another one", || opener().filter(|pid| *pid != first));
@@ -136,8 +132,7 @@ fn the_process_that_opens_files_is_replaced_when_it_dies() {
 #[test]
 fn nobody_opens_files_where_none_are_granted() {
     let server = Server::serving("fixture", &[]);
-    let ours = process::children(server.pid());
-    assert!(process::with_title("host: files").iter().all(|pid| !ours.contains(pid)));
+    assert_eq!(process::child_titled(server.pid(), "host: files"), None);
     server.finish();
 }
 

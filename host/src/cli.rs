@@ -127,6 +127,9 @@ pub struct PrimaryFlags {
     /// Another component that the primary program may choose with `setup`, by this name
     #[arg(long = "setup-plugin", value_name = "NAME=FILE", requires = "primary")]
     pub setup_plugin: Vec<String>,
+    /// Give the primary program a directory, `:ro` for reading only; it has none of --dir's
+    #[arg(long = "primary-dir", value_name = "HOST::GUEST[:ro]", requires = "primary")]
+    pub primary_dir: Vec<String>,
     /// Stop when the primary program ends; else the cluster goes on
     #[arg(long, requires = "primary")]
     pub exit_with_primary: bool,

@@ -37,6 +37,11 @@ pub fn title(pid: u32) -> String {
     String::from_utf8_lossy(&bytes).replace('\0', " ").trim_end().to_owned()
 }
 
+/// A child that calls itself something that begins like this.
+pub fn child_titled(parent: u32, start: &str) -> Option<u32> {
+    children(parent).into_iter().find(|pid| title(*pid).starts_with(start))
+}
+
 pub fn is_alive(pid: u32) -> bool {
     state_and_parent(pid).is_some_and(|(state, _)| state != 'Z')
 }

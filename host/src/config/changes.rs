@@ -46,6 +46,8 @@ impl PoolConfig {
         note(self.listen != new.listen, "listen");
         note(self.listen_per_worker != new.listen_per_worker, "listen-per-worker");
         note(self.backlog != new.backlog, "backlog");
+        note(self.primary != new.primary, "primary");
+        note(self.primary_dirs != new.primary_dirs, "primary-dir");
         let accepts = self.balance.workers_accept() || new.balance.workers_accept();
         let keeps_balance = accepts && self.balance != new.balance;
         note(keeps_balance, "balance");
@@ -54,6 +56,8 @@ impl PoolConfig {
             listen: self.listen.clone(),
             listen_per_worker: self.listen_per_worker,
             backlog: self.backlog,
+            primary: self.primary.clone(),
+            primary_dirs: self.primary_dirs.clone(),
             balance: if keeps_balance { self.balance } else { new.balance },
             ..new
         };

@@ -26,8 +26,7 @@ pub use listen::ListenSpec;
 pub use program::{ChildLimits, ProgramGrant, ProgramLimits};
 pub use source::Source;
 use values::{
-    access_log, choices, dir, limits, message_size, metrics, name, pairs, plugin_name, stem,
-    workers,
+    access_log, choices, limits, message_size, metrics, name, pairs, plugin_name, stem, workers,
 };
 pub use values::{available_cpus, pairs_of};
 
@@ -73,6 +72,8 @@ pub struct PoolConfig {
     pub choices: Vec<(String, PathBuf)>,
     /// The primary program.
     pub primary: Option<PathBuf>,
+    /// Directories the primary program is granted.
+    pub primary_dirs: Vec<DirGrant>,
     pub exit_with_primary: bool,
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
@@ -170,12 +171,13 @@ impl PoolConfig {
             choices: choices(&plugin, &flags.primary.setup_plugin)?,
             plugin,
             primary,
+            primary_dirs: values::dirs("--primary-dir", &flags.primary.primary_dir)?,
             exit_with_primary: flags.primary.exit_with_primary,
             watch: flags.plugin.watch,
             args: flags.args,
             env: pairs("--env", &flags.plugin.env, |key| std::env::var(key).ok())?,
             set: pairs("--set", &flags.plugin.set, |_| None)?,
-            dirs: flags.plugin.dir.iter().map(|text| dir(text)).collect::<Result<_>>()?,
+            dirs: values::dirs("--dir", &flags.plugin.dir)?,
             allow_outbound: flags
                 .plugin
                 .allow_outbound

@@ -119,7 +119,7 @@ impl ProgramGrant {
         match key {
             "args" => self.args.push(value.to_owned()),
             "env" => self.env.extend(super::pairs_of("env", &[value.to_owned()])?),
-            "dir" => self.dirs.push(dir(value)?),
+            "dir" => self.dirs.push(dir("--dir", value)?),
             "uid" => self.uids.push(number()?),
             "gid" => self.gids.push(number()?),
             "memory" => self.limits.memory = units::size(key, value)?,

@@ -151,7 +151,11 @@ pub(super) fn pairs(
     texts.iter().map(pair).collect()
 }
 
-pub(super) fn dir(text: &str) -> Result<DirGrant> {
+pub(super) fn dirs(flag: &str, texts: &[String]) -> Result<Vec<DirGrant>> {
+    texts.iter().map(|text| dir(flag, text)).collect()
+}
+
+pub(super) fn dir(flag: &str, text: &str) -> Result<DirGrant> {
     let (rest, read_only) = match text.strip_suffix(":ro") {
         Some(rest) => (rest, true),
         None => (text, false),
@@ -159,11 +163,11 @@ pub(super) fn dir(text: &str) -> Result<DirGrant> {
     let (host, guest) = rest.split_once("::").unwrap_or((rest, rest));
     ensure!(
         !host.is_empty() && !guest.is_empty(),
-        "--dir {text}: write HOST::GUEST or HOST::GUEST:ro"
+        "{flag} {text}: write HOST::GUEST or HOST::GUEST:ro"
     );
     let host = PathBuf::from(host);
-    let meta = std::fs::metadata(&host).with_context(|| format!("--dir {}", host.display()))?;
-    ensure!(meta.is_dir(), "--dir {}: not a directory", host.display());
+    let meta = std::fs::metadata(&host).with_context(|| format!("{flag} {}", host.display()))?;
+    ensure!(meta.is_dir(), "{flag} {}: not a directory", host.display());
     Ok(DirGrant { host, guest: guest.to_owned(), read_only })
 }
 

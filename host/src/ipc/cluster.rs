@@ -9,7 +9,8 @@ use crate::worker::settings::Settings;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToProgram {
-    /// First message. Descriptors: artifact, scoreboard, then one a `--dir`.
+    /// First message. Descriptors: artifact, scoreboard, one a granted directory, and with any of these
+    /// the line to who opens what is beneath them.
     Start(Box<Settings>, Box<Cluster>),
     /// Descriptor: the program's end of the worker's message line.
     Forked {
@@ -30,6 +31,8 @@ pub enum ToProgram {
     /// The settings have been changed.
     Changed(Box<Cluster>),
     Signal(i32),
+    /// Who opens files is another process now. Descriptor: a line to it.
+    Files,
     /// What has become of child processes. Descriptors: see there.
     Child(child::News),
     /// A connection to hand out. One descriptor.

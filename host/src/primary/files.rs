@@ -15,6 +15,7 @@ use super::compile::one_line;
 use super::output::Output;
 use crate::config::DirGrant;
 use crate::ipc::channel::{self, Channel};
+use crate::ipc::cluster::{FromProgram, ToProgram};
 use crate::ipc::files::{FromFiles, ToFiles};
 use crate::ipc::message::{FromWorker, ToWorker};
 use crate::sandbox::{dirs, probe, selfcheck};
@@ -26,7 +27,23 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(1);
 
 type ToIt = Channel<ToFiles, FromFiles>;
-type Client = Channel<ToWorker, FromWorker>;
+
+/// Who asks for files, and gets a new line when the old one is dead.
+pub trait Asker {
+    fn renew(&self, line: OwnedFd) -> Result<()>;
+}
+
+impl Asker for Channel<ToWorker, FromWorker> {
+    fn renew(&self, line: OwnedFd) -> Result<()> {
+        self.post(&ToWorker::Files, vec![line])
+    }
+}
+
+impl Asker for Channel<ToProgram, FromProgram> {
+    fn renew(&self, line: OwnedFd) -> Result<()> {
+        self.post(&ToProgram::Files, vec![line])
+    }
+}
 
 pub struct Files {
     dirs: Vec<OwnedFd>,
@@ -34,7 +51,7 @@ pub struct Files {
     /// Nobody where there is nothing to open, or no wall around those who would.
     opener: RefCell<Option<Opener>>,
     /// Who gets a new line if it dies.
-    clients: RefCell<Vec<Weak<Client>>>,
+    askers: RefCell<Vec<Weak<dyn Asker>>>,
     output: Output,
 }
 
@@ -58,7 +75,7 @@ impl Files {
             dirs: grants.iter().map(lend).collect::<Result<_>>()?,
             read_only: grants.iter().map(|dir| dir.read_only).collect(),
             opener: RefCell::default(),
-            clients: RefCell::default(),
+            askers: RefCell::default(),
             output: output.clone(),
         });
         if !grants.is_empty() && !walls.insecure {
@@ -72,7 +89,7 @@ impl Files {
         let child: Child<ToFiles, FromFiles> =
             child::start("files", "host: files", "[files] ", &self.output)?;
         let first = ToFiles::Dirs { read_only: self.read_only.clone() };
-        child.channel.post(&first, self.clones()?)?;
+        child.channel.post(&first, self.dirs()?)?;
         let answer = tokio::time::timeout(PATIENCE, child.channel.recv()).await;
         let opener = Opener { channel: Rc::new(child.channel), process: Rc::new(child.process) };
         match answer.with_context(|| format!("not ready within {PATIENCE:?}"))?? {
@@ -85,14 +102,10 @@ impl Files {
         Ok(())
     }
 
-    fn clones(&self) -> Result<Vec<OwnedFd>> {
+    /// Another set of their descriptors.
+    pub fn dirs(&self) -> Result<Vec<OwnedFd>> {
         let clone = |dir: &OwnedFd| dir.try_clone().context("duplicate directory");
         self.dirs.iter().map(clone).collect()
-    }
-
-    /// The directories, for a process that cannot open anything itself.
-    pub fn dirs(&self) -> Result<Vec<OwnedFd>> {
-        self.clones()
     }
 
     /// A new line to ask through; none where who would ask opens files itself.
@@ -108,16 +121,18 @@ impl Files {
         Ok(Some(ours))
     }
 
-    /// This worker was given a line.
-    pub fn remember(&self, worker: &Rc<Client>) {
-        let mut clients = self.clients.borrow_mut();
-        clients.retain(|client| client.strong_count() > 0);
-        clients.push(Rc::downgrade(worker));
+    /// It was given a line.
+    pub fn remember(&self, asker: Weak<dyn Asker>) {
+        let mut askers = self.askers.borrow_mut();
+        askers.retain(|asker| asker.strong_count() > 0);
+        askers.push(asker);
     }
 
     fn renew_lines(&self) -> Result<()> {
-        for client in self.clients.borrow().iter().filter_map(Weak::upgrade) {
-            client.post(&ToWorker::Files, self.line()?.into_iter().collect())?;
+        for asker in self.askers.borrow().iter().filter_map(Weak::upgrade) {
+            if let Some(line) = self.line()? {
+                asker.renew(line)?;
+            }
         }
         Ok(())
     }
@@ -158,11 +173,11 @@ fn open(path: &Path) -> Result<OwnedFd> {
     use nix::fcntl::OFlag;
     anyhow::ensure!(
         probe::confines_paths(),
-        "--dir {}: this kernel has no Landlock (Linux 5.13 has it), and too little else would keep \
+        "directory {}: this kernel has no Landlock (Linux 5.13 has it), and too little else would keep \
          whoever escapes beneath a directory",
         path.display()
     );
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
     nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty())
-        .with_context(|| format!("--dir {}", path.display()))
+        .with_context(|| format!("open directory {}", path.display()))
 }

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::compile::{Artifact, Compiler};
 use super::files::Files;
 use super::programs::Programs;
-use crate::config::{DirGrant, PoolConfig};
+use crate::config::PoolConfig;
 use crate::worker::settings::{Dir, LogFormat, Process, Settings};
 
 pub struct Generation {
@@ -57,7 +57,6 @@ impl Generation {
     }
 
     pub fn settings(&self, worker_id: u32, access_log: Option<LogFormat>) -> Settings {
-        let dir = |dir: &DirGrant| Dir { guest_path: dir.guest.clone(), read_only: dir.read_only };
         let config = &self.config;
         Settings {
             worker_id,
@@ -66,7 +65,7 @@ impl Generation {
             env: config.env.clone(),
             args: config.args.clone(),
             config: config.set.clone(),
-            dirs: config.dirs.iter().map(dir).collect(),
+            dirs: config.dirs.iter().map(Dir::from).collect(),
             limits: config.limits.clone(),
             access_log,
             allow_outbound: !config.allow_outbound.is_empty(),

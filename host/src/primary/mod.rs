@@ -78,6 +78,7 @@ use access_log::AccessLog;
 use cache::Cache;
 use child::End;
 use compile::Compiler;
+use files::Files;
 use fleet::Fleet;
 use generation::Generation;
 use links::Links;
@@ -254,7 +255,8 @@ async fn assemble(
 async fn start_program(pool: &Pool, path: &Path) -> Result<Program> {
     let artifact = pool.links.compiler.artifact(path).await?;
     let Links { output, events, .. } = &pool.links;
-    Program::start(pool.program_start(path, artifact), output, events.clone()).await
+    let files = Files::grant(&pool.config.primary_dirs, output).await.context("--primary-dir")?;
+    Program::start(pool.program_start(path, artifact, files), output, events.clone()).await
 }
 
 /// A cache that cannot be used costs time, not service.

@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 
 use super::child::{self, Child, End};
 use super::compile::{Artifact, one_line};
+use super::files::{Asker, Files};
 use super::generation::Generation;
 use super::output::Output;
 use super::{Event, Events};
@@ -46,6 +47,8 @@ pub struct Program {
     pub offered: u32,
     /// It knows that nothing more will come.
     pub over: bool,
+    /// The directories it is granted.
+    _files: Rc<Files>,
     channel: Rc<ToIt>,
     process: Rc<sys::Child>,
 }
@@ -54,6 +57,7 @@ pub struct Program {
 pub struct Start {
     pub artifact: Artifact,
     pub settings: Settings,
+    pub files: Rc<Files>,
     pub cluster: Cluster,
     pub ready_timeout: Duration,
 }
@@ -73,10 +77,16 @@ impl Program {
         settings.process.pid = child.process.pid.as_raw() as u32;
         let (scoreboard, page) = Scoreboard::create()?;
         let start = ToProgram::Start(Box::new(settings), Box::new(what.cluster));
-        child.channel.post(&start, vec![what.artifact.fd.try_clone()?, page])?;
+        let mut fds = vec![what.artifact.fd.try_clone()?, page];
+        fds.extend(what.files.dirs()?);
+        fds.extend(what.files.line()?);
+        child.channel.post(&start, fds)?;
         wait_ready(&mut child, what.ready_timeout)
             .await
             .with_context(|| format!("start {name}"))?;
+        let channel = Rc::new(child.channel);
+        let asker: Rc<dyn Asker> = channel.clone();
+        what.files.remember(Rc::downgrade(&asker));
         let program = Program {
             name,
             changes: Changes::default(),
@@ -85,7 +95,8 @@ impl Program {
             postponed: Vec::new(),
             offered: 0,
             over: false,
-            channel: Rc::new(child.channel),
+            _files: what.files,
+            channel,
             process: Rc::new(child.process),
         };
         program.watch(child.relays, scoreboard, events);

@@ -168,11 +168,7 @@ impl Programs {
 
     async fn start_zygote(&self, grant: &ProgramGrant, wasm: &Wasm) -> Result<Rc<Starter>> {
         let mut settings = Settings { plugin: grant.name.clone(), ..Settings::default() };
-        let dir = |dir: &crate::config::DirGrant| Dir {
-            guest_path: dir.guest.clone(),
-            read_only: dir.read_only,
-        };
-        settings.dirs = grant.dirs.iter().map(dir).collect();
+        settings.dirs = grant.dirs.iter().map(Dir::from).collect();
         settings.limits.max_memory_size = grant.limits.memory;
         settings.process.primary_pid = std::process::id();
         settings.process.max_message_size = self.max_message;

@@ -1,6 +1,7 @@
 //! A pool with a primary program: how that starts and ends, and what is done of what it asks.
 
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
@@ -9,6 +10,7 @@ use super::accepted::Accepted;
 use super::balance::Policy;
 use super::child::End;
 use super::children::Owner;
+use super::files::Files;
 use super::pool::{Phase, Pool};
 use super::program::{self, EPILOGUE, MAX_OFFERED, Program, Start};
 use super::seat::Seat;
@@ -16,6 +18,7 @@ use super::workers::{State, Worker};
 use super::{Event, WorkerId};
 use crate::ipc::cluster::{Answer, FromProgram, Question, Refusal, Seen, Stage, ToProgram};
 use crate::ipc::message::{ConnectionId, ToWorker};
+use crate::worker::settings::Dir;
 
 /// More workers than this a program may not fork.
 pub const MAX_WORKERS: usize = 1024;
@@ -26,13 +29,14 @@ impl Pool {
         &self,
         path: &std::path::Path,
         artifact: super::compile::Artifact,
+        files: Rc<Files>,
     ) -> Start {
         let mut settings = self.current.settings(0, None);
         settings.plugin = program::file_name(path);
-        settings.dirs = Vec::new();
+        settings.dirs = self.config.primary_dirs.iter().map(Dir::from).collect();
         settings.process = self.facts();
         let ready_timeout = self.config.ready_timeout;
-        Start { artifact, settings, cluster: self.cluster(), ready_timeout }
+        Start { artifact, settings, files, cluster: self.cluster(), ready_timeout }
     }
 
     pub fn program_says(&mut self, frame: FromProgram, mut fds: Vec<OwnedFd>) {

@@ -14,6 +14,7 @@ use super::accepted::Accepted;
 use super::child::{self, Child, End};
 use super::confine::{self, Confinement};
 use super::crowd::Place;
+use super::files::Asker;
 use super::generation::Generation;
 use super::health;
 use super::output::Output;
@@ -108,7 +109,8 @@ impl Worker {
         let memory_limit = memory_limit.unwrap_or_else(watchdog::ceiling);
         confine::limit_mapped(&child.process, memory_limit, &limits)?;
         let channel = Rc::new(child.channel);
-        generation.files.remember(&channel);
+        let asker: Rc<dyn Asker> = channel.clone();
+        generation.files.remember(Rc::downgrade(&asker));
         let worker = Worker {
             id,
             generation,

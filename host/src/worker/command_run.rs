@@ -137,24 +137,7 @@ impl Program {
 
     async fn main(&self) -> u8 {
         let mut store = self.plugin.store();
-        let result = match &self.command {
-            Command::V02(pre) => {
-                async {
-                    let command = pre.instantiate_async(&mut store).await?;
-                    command.wasi_cli_run().call_run(&mut store).await
-                }
-                .await
-            }
-            Command::V03(pre) => {
-                async {
-                    let command = pre.instantiate_async(&mut store).await?;
-                    let run = async |store: &_| command.wasi_cli_run().call_run(store).await;
-                    store.run_concurrent(run).await?
-                }
-                .await
-            }
-        };
-        let code = match exit_code(result) {
+        let code = match exit_code(self.command.run(&mut store).await) {
             Ok(code) => code,
             Err(error) => {
                 let refused = store.data().memory.refused;

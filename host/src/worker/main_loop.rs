@@ -25,14 +25,9 @@ pub async fn run(worker: Rc<Worker>) {
 }
 
 async fn main(worker: &Rc<Worker>) -> Result<u8, Failure> {
-    let Some(pre) = &worker.plugin.main else { return Ok(0) };
+    let Some(command) = &worker.plugin.main else { return Ok(0) };
     let _live = worker.live.one_more().ok_or(Failure::Overload)?;
     let mut store = worker.plugin.store();
-    let result = worker
-        .in_turn(async {
-            let command = pre.instantiate_async(&mut store).await?;
-            command.wasi_cli_run().call_run(&mut store).await
-        })
-        .await;
+    let result = worker.in_turn(command.run(&mut store)).await;
     exit_code(result).map_err(|error| worker.trapped(&error, store.data()))
 }

@@ -14,6 +14,7 @@ mod epoch;
 mod failure;
 mod file_threads;
 mod files;
+mod granted;
 mod http;
 mod http02;
 mod imports;
@@ -32,7 +33,7 @@ mod ticket;
 mod wasi02;
 mod wasi03;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -43,19 +44,20 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{FromWorker, ToWorker, brief};
-use crate::sandbox::{Grant, Role, Walls};
+use crate::sandbox::{Role, Walls};
 use crate::scoreboard::Scoreboard;
 use crate::{engine, sandbox, sys};
 use access_log::AccessLog;
 use connector::ResolverLine;
 use context::Worker;
 use engine::EngineLimits;
+use granted::Granted;
 use imports::{Attached, Facts, Shared, Taker, Wish};
 use outbound::Outbound;
 use plugin::{Artifact, BadArtifact, Handler, Plugin};
 use resident::{Call, Resident};
 use settings::Settings;
-use state::{Preopens, Template};
+use state::Template;
 use stdio::Output;
 
 /// What plugins have printed may take this long to be read at the end.
@@ -110,14 +112,14 @@ async fn start(
     line: &ResolverLine,
 ) -> Result<Started> {
     let given = Given::sort(&settings, &walls, fds)?;
-    let dirs = Preopens::open(&settings.dirs, &given.dirs)?;
+    let dirs = given.granted.preopens()?;
     let artifact = sys::FileMap::sealed(&given.artifact)?;
     let scoreboard = Scoreboard::map(&given.scoreboard)?;
     scoreboard.note_death()?;
     engine::open_page_map();
     let facts = Facts::gather(&walls);
     // From here on bytes are read that a hijacked compiler could have chosen.
-    let entered = sandbox::enter(Role::Worker, walls, &grants(&settings, &given.dirs))?;
+    let entered = sandbox::enter(Role::Worker, walls, &given.granted.grants())?;
     let limits = &settings.limits;
     let limits =
         EngineLimits { max_instances: limits.max_instances, max_stack: limits.max_stack_size };
@@ -149,21 +151,10 @@ async fn start(
     };
     let (resident, calls) = Resident::new(plugin.exports.any());
     let worker = Worker::new(settings, plugin, shared, resident, stderr, log)?;
-    if !given.dirs.is_empty() {
-        file_threads::start().await?;
-    }
-    if let Some(line) = given.files {
-        files::ask_instead()?;
-        files::connect(line);
-    }
+    given.granted.ready().await?;
     sandbox::seal(entered)?;
     begin(&worker, calls).await?;
     Ok((worker, wishes))
-}
-
-fn grants<'a>(settings: &Settings, dirs: &'a [OwnedFd]) -> Vec<Grant<'a>> {
-    let both = settings.dirs.iter().zip(dirs);
-    both.map(|(dir, fd)| Grant { fd: fd.as_fd(), read_only: dir.read_only }).collect()
 }
 
 type Started = (Rc<Worker>, UnboundedReceiver<Wish>);
@@ -196,21 +187,19 @@ struct Given {
     scoreboard: OwnedFd,
     access_log: Option<OwnedFd>,
     messages: Option<OwnedFd>,
-    dirs: Vec<OwnedFd>,
-    files: Option<OwnedFd>,
+    granted: Granted,
 }
 
 impl Given {
-    fn sort(settings: &Settings, walls: &Walls, mut fds: Vec<OwnedFd>) -> Result<Given> {
-        let files = settings.asks_for_files(walls).then(|| fds.pop().context("no line came along"));
-        let files = files.transpose()?;
+    fn sort(settings: &Settings, walls: &Walls, fds: Vec<OwnedFd>) -> Result<Given> {
         let mut fds = fds.into_iter();
         let mut next = |what: &str| fds.next().with_context(|| format!("no {what} came along"));
         let artifact = next("artifact")?;
         let scoreboard = next("scoreboard")?;
         let access_log = settings.access_log.map(|_| next("access log")).transpose()?;
         let messages = settings.process.messages.then(|| next("message line")).transpose()?;
-        Ok(Given { artifact, scoreboard, access_log, messages, dirs: fds.collect(), files })
+        let granted = Granted::sort(settings, walls, fds)?;
+        Ok(Given { artifact, scoreboard, access_log, messages, granted })
     }
 }
 

@@ -1,5 +1,6 @@
 //! From an artifact to something that can be instantiated: load, link, and find what it exports.
 
+mod command;
 mod denied;
 mod missing;
 mod serving;
@@ -10,7 +11,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 use wasmtime::{Engine, Store};
-use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_config::WasiConfig;
 use wasmtime_wasi_http::{p2, p3};
 
@@ -18,8 +18,12 @@ use super::settings::Process;
 use super::state::{State, Template};
 use super::{http02, imports};
 use crate::engine;
+pub use command::Command;
+use command::is_command;
 use missing::missing_imports;
-use serving::{Serving, exported, has_export, has_import, is_command};
+use serving::{Serving, exported, has_import};
+
+const PROGRAM: &str = "the primary program";
 
 /// Adds imports beyond WASI, such as `host:cluster`.
 type Extension<'a> = &'a dyn Fn(&mut Linker<State>) -> Result<()>;
@@ -39,7 +43,7 @@ pub struct Plugin {
     pub engine: Engine,
     pub handler: Handler,
     /// The main loop, if it is to be run.
-    pub main: Option<CommandPre<State>>,
+    pub main: Option<Command>,
     pub pre: InstancePre<State>,
     pub exports: Exports,
     pub template: Arc<Template>,
@@ -77,21 +81,6 @@ fn export(component: &Component, interface: &str, name: &str) -> Option<Componen
     component.get_export_index(Some(&interface), name)
 }
 
-/// A program's way in, ready to be instantiated.
-pub enum Command {
-    V02(CommandPre<State>),
-    V03(wasmtime_wasi::p3::bindings::CommandPre<State>),
-}
-
-impl Command {
-    pub fn pre(&self) -> &InstancePre<State> {
-        match self {
-            Command::V02(pre) => pre.instance_pre(),
-            Command::V03(pre) => pre.instance_pre(),
-        }
-    }
-}
-
 /// Where the machine code is.
 pub enum Artifact<'a> {
     Bytes(&'a [u8]),
@@ -127,8 +116,10 @@ impl Plugin {
             Serving::Accepts => Handler::Accepts,
             Serving::Nothing => Handler::Nobody,
         };
-        let runs = !matches!(handler, Handler::V02(_) | Handler::V03(_)) && is_command(&component);
-        let main = runs.then(|| CommandPre::new(pre.clone())).transpose()?;
+        let main = match handler {
+            Handler::V02(_) | Handler::V03(_) => None,
+            _ => Command::find(&component, &pre)?,
+        };
         let exports = Exports::of(&component);
         let (engine, template) = (engine.clone(), Arc::new(template));
         let plugin = Plugin { engine, handler, main, pre, exports, template };
@@ -143,33 +134,22 @@ impl Plugin {
         template: Template,
     ) -> Result<Plugin> {
         let component = deserialize(engine, artifact).context(BadArtifact)?;
-        if !is_command(&component) {
-            let found = exported(&component);
-            bail!("the primary program exports {found}; expected wasi:cli/run@0.2 (a command)");
-        }
-        let linker = linker(engine, &component, &imports::add_primary_to_linker)?;
-        let pre = link(&component, &linker, "the primary program")?;
-        let main = Some(CommandPre::new(pre.clone())?);
+        let (pre, main) =
+            load_command(engine, &component, &imports::add_primary_to_linker, PROGRAM)?;
+        let main = Some(main);
         let (engine, template) = (engine.clone(), Arc::new(template));
         let (handler, exports) = (Handler::Nobody, Exports::default());
         let plugin = Plugin { engine, handler, main, pre, exports, template };
-        plugin.try_out("the primary program").await?;
+        plugin.try_out(PROGRAM).await?;
         Ok(plugin)
     }
 
     /// A program: loaded and linked, but none of it runs yet.
     pub fn load_command(engine: &Engine, artifact: Artifact<'_>) -> Result<Command> {
         let component = deserialize(engine, artifact).context(BadArtifact)?;
-        let linker = linker(engine, &component, &imports::add_to_linker)?;
-        let pre = link(&component, &linker, "the program")?;
-        if has_export(&component, "wasi:cli/run@0.3") {
-            return Ok(Command::V03(wasmtime_wasi::p3::bindings::CommandPre::new(pre)?));
-        }
-        if is_command(&component) {
-            return Ok(Command::V02(CommandPre::new(pre)?));
-        }
-        let found = exported(&component);
-        bail!("the program exports {found}; expected wasi:cli/run@0.2 or @0.3 (a command)")
+        let (_, command) =
+            load_command(engine, &component, &imports::add_to_linker, "the program")?;
+        Ok(command)
     }
 
     async fn try_out(&self, what: &str) -> Result<()> {
@@ -212,6 +192,22 @@ fn deserialize(engine: &Engine, artifact: Artifact<'_>) -> Result<Component> {
         }
     };
     Ok(component?)
+}
+
+fn load_command(
+    engine: &Engine,
+    component: &Component,
+    extension: Extension<'_>,
+    what: &str,
+) -> Result<(InstancePre<State>, Command)> {
+    if !is_command(component) {
+        let found = exported(component);
+        bail!("{what} exports {found}; expected wasi:cli/run@0.2 or @0.3 (a command)");
+    }
+    let linker = linker(engine, component, extension)?;
+    let pre = link(component, &linker, what)?;
+    let command = Command::find(component, &pre)?.context("no command")?;
+    Ok((pre, command))
 }
 
 fn link(component: &Component, linker: &Linker<State>, what: &str) -> Result<InstancePre<State>> {

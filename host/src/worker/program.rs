@@ -11,14 +11,15 @@ use tokio::sync::mpsc;
 
 use super::epoch::Epoch;
 use super::failure::Failure;
+use super::granted::Granted;
 use super::imports::program::{Event, Order, Program};
 use super::imports::socket::Socket;
 use super::imports::{Attached, Drained, Facts, Incoming, Role, Shared, Wish, exit_code};
 use super::plugin::{Artifact, Plugin};
 use super::settings::Settings;
-use super::state::{Preopens, Template};
+use super::state::Template;
 use super::stdio::Output;
-use super::{LAST_WORDS, conn::Conn, printed_to};
+use super::{LAST_WORDS, conn::Conn, file_threads, files, printed_to};
 use crate::engine::{self, EngineLimits};
 use crate::ipc::channel::Channel;
 use crate::ipc::cluster::{Cluster, FromProgram, ToProgram};
@@ -35,6 +36,7 @@ const LAST_MESSAGES: Duration = Duration::from_secs(1);
 pub fn run(walls: Walls) -> Result<()> {
     sandbox::fds::only_the_declared()?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.max_blocking_threads(file_threads::COUNT).thread_keep_alive(file_threads::STAY);
     let runtime = builder.enable_all().build_local(Default::default())?;
     runtime.block_on(async {
         let channel: Rc<ToPrimary> = Rc::new(Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?);
@@ -80,10 +82,11 @@ impl Running {
         let scoreboard = Scoreboard::map(&fds.next().context("no scoreboard came along")?)?;
         scoreboard.note_death()?;
         let code = sys::FileMap::sealed(&artifact)?;
-        let dirs = Preopens::open(&[], &[])?;
+        let granted = Granted::sort(&settings, &walls, fds)?;
+        let dirs = granted.preopens()?;
         let facts = Facts::gather(&walls);
         // From here on bytes are read that a hijacked compiler could have chosen.
-        let entered = sandbox::enter(sandbox::Role::Worker, walls, &[])?;
+        let entered = sandbox::enter(sandbox::Role::Worker, walls, &granted.grants())?;
         let max_stack = settings.limits.max_stack_size;
         let limits = EngineLimits { max_instances: 1, max_stack };
         let engine = engine::for_artifact(&code, &limits)?;
@@ -100,6 +103,7 @@ impl Running {
         };
         let plugin = Rc::new(Plugin::load_program(&engine, from, template).await?);
         let epoch = Epoch::start(&engine, shared.turns.clone())?;
+        granted.ready().await?;
         sandbox::seal(entered)?;
         Ok(Running { plugin, epoch, shared, stderr, orders, wishes })
     }
@@ -175,6 +179,7 @@ impl Running {
             ToProgram::Exited { worker, status, told } => program.exited(worker, status, told),
             ToProgram::Changed(cluster) => program.happened(Event::Setup(cluster)),
             ToProgram::Child(news) => self.shared.children.hear(news, fds)?,
+            ToProgram::Files => files::connect(fds.pop().context("no descriptor came along")?),
             ToProgram::Signal(number) => program.happened(Event::Signal(number)),
             ToProgram::Connection(mut ends) => {
                 let fd = fds.pop().context("no connection came along")?;
@@ -201,16 +206,9 @@ struct Guest {
 impl Guest {
     /// Its exit code.
     async fn main(&self) -> u8 {
-        let Some(pre) = &self.plugin.main else { return 1 };
+        let Some(command) = &self.plugin.main else { return 1 };
         let mut store = self.plugin.store();
-        let result = self
-            .epoch
-            .in_turn(async {
-                let command = pre.instantiate_async(&mut store).await?;
-                command.wasi_cli_run().call_run(&mut store).await
-            })
-            .await;
-        match exit_code(result) {
+        match exit_code(self.epoch.in_turn(command.run(&mut store)).await) {
             Ok(code) => code,
             Err(error) => {
                 let refused = store.data().memory.refused;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::DirGrant;
 use crate::ipc::message::SocketName;
 use crate::sandbox::Walls;
 
@@ -71,6 +72,12 @@ pub enum Protocol {
 pub struct Dir {
     pub guest_path: String,
     pub read_only: bool,
+}
+
+impl From<&DirGrant> for Dir {
+    fn from(grant: &DirGrant) -> Dir {
+        Dir { guest_path: grant.guest.clone(), read_only: grant.read_only }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use wasmtime::component::{Component, ComponentExportIndex};
 
+use super::command::is_command;
 use super::{Exports, export};
 use crate::worker::settings::Protocol;
 
@@ -20,10 +21,6 @@ pub fn exported(component: &Component) -> String {
     let ty = component.component_type();
     let names: Vec<&str> = ty.exports(component.engine()).map(|(name, _)| name).collect();
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
-}
-
-pub fn is_command(component: &Component) -> bool {
-    has_export(component, "wasi:cli/run@0.2")
 }
 
 /// What a plugin does with connections.
@@ -64,7 +61,7 @@ impl Serving {
                 Ok(Serving::Nothing)
             }
             (None, None, None) => bail!(
-                "the plugin exports {}; expected wasi:http/incoming-handler@0.2, wasi:http/handler@0.3, host:cluster/connection-handler or wasi:cli/run@0.2",
+                "the plugin exports {}; expected wasi:http/incoming-handler@0.2, wasi:http/handler@0.3, host:cluster/connection-handler or wasi:cli/run@0.2 or @0.3",
                 exported(component)
             ),
         }

@@ -1,0 +1,57 @@
+//! `wasi:cli/run` of either version: a main loop, a primary program, a program that is started.
+
+use anyhow::Result;
+use wasmtime::Store;
+use wasmtime::component::{Component, InstancePre};
+use wasmtime_wasi::{p2, p3};
+
+use super::serving::has_export;
+use crate::worker::state::State;
+
+const V02: &str = "wasi:cli/run@0.2";
+const V03: &str = "wasi:cli/run@0.3";
+
+/// The way in, ready to be instantiated.
+pub enum Command {
+    V02(p2::bindings::CommandPre<State>),
+    V03(p3::bindings::CommandPre<State>),
+}
+
+pub fn is_command(component: &Component) -> bool {
+    has_export(component, V02) || has_export(component, V03)
+}
+
+impl Command {
+    /// Of both versions the newer one.
+    pub fn find(component: &Component, pre: &InstancePre<State>) -> Result<Option<Command>> {
+        Ok(if has_export(component, V03) {
+            Some(Command::V03(p3::bindings::CommandPre::new(pre.clone())?))
+        } else if has_export(component, V02) {
+            Some(Command::V02(p2::bindings::CommandPre::new(pre.clone())?))
+        } else {
+            None
+        })
+    }
+
+    pub fn pre(&self) -> &InstancePre<State> {
+        match self {
+            Command::V02(pre) => pre.instance_pre(),
+            Command::V03(pre) => pre.instance_pre(),
+        }
+    }
+
+    /// One instance, from its start to its end.
+    pub async fn run(&self, store: &mut Store<State>) -> wasmtime::Result<Result<(), ()>> {
+        match self {
+            Command::V02(pre) => {
+                let command = pre.instantiate_async(&mut *store).await?;
+                command.wasi_cli_run().call_run(store).await
+            }
+            Command::V03(pre) => {
+                let command = pre.instantiate_async(&mut *store).await?;
+                let run = async |store: &_| command.wasi_cli_run().call_run(store).await;
+                store.run_concurrent(run).await?
+            }
+        }
+    }
+}
