@@ -8,6 +8,7 @@ mod config;
 mod control;
 mod doctor;
 mod engine;
+mod event_loop;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

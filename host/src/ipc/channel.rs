@@ -60,9 +60,6 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     /// The next message and the descriptors that came with it; `None` when the peer has closed.
     pub async fn recv(&self) -> Result<Option<(In, Vec<OwnedFd>)>> {
         loop {
-            if let Some(received) = self.try_recv()? {
-                return Ok(received);
-            }
             let mut ready = self.socket.readable().await.context("wait for channel")?;
             match self.try_recv()? {
                 Some(received) => return Ok(received),

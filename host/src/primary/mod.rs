@@ -66,14 +66,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Builder;
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
 
 use crate::config::{Config, Source};
 use crate::ipc::cluster::FromProgram;
 use crate::ipc::message::FromWorker;
 use crate::sandbox::{cgroup, probe};
-use crate::sys;
+use crate::{event_loop, sys};
 use access_log::AccessLog;
 use cache::Cache;
 use child::End;
@@ -158,12 +158,9 @@ impl Events {
 
 /// Runs the host until it is told to stop.
 pub fn serve(config: Config, source: Source) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start runtime")?;
+    let runtime = event_loop::build(&mut Builder::new_current_thread())?;
     let (output, writer) = Output::start().context("start output")?;
-    let result = LocalSet::new().block_on(&runtime, run(config, source, output));
+    let result = event_loop::run(&runtime, run(config, source, output));
     drop(runtime);
     Writer::finish(writer);
     result

@@ -21,7 +21,7 @@ use super::{file_threads, files};
 use crate::ipc::child::Words;
 use crate::sandbox::{self, Entered};
 use crate::scoreboard::Scoreboard;
-use crate::sys;
+use crate::{event_loop, sys};
 
 /// Messages that nobody takes keep an ending program this long.
 const LAST_MESSAGES: Duration = Duration::from_secs(5);
@@ -75,7 +75,7 @@ pub fn run(zygote: Zygote, job: Job) -> Result<()> {
 pub fn runtime() -> Result<LocalRuntime> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.max_blocking_threads(file_threads::COUNT).thread_keep_alive(file_threads::STAY);
-    builder.enable_all().build_local(Default::default()).context("start runtime")
+    event_loop::build(&mut builder)
 }
 
 struct Program {

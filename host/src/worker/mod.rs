@@ -46,7 +46,7 @@ use crate::ipc::channel::Channel;
 use crate::ipc::message::{FromWorker, ToWorker, brief};
 use crate::sandbox::{Role, Walls};
 use crate::scoreboard::Scoreboard;
-use crate::{engine, sandbox, sys};
+use crate::{engine, event_loop, sandbox, sys};
 use access_log::AccessLog;
 use connector::ResolverLine;
 use context::Worker;
@@ -74,8 +74,8 @@ pub fn run(walls: Walls) -> Result<()> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.max_blocking_threads(file_threads::COUNT).thread_keep_alive(file_threads::STAY);
     builder.event_interval(TURNS_PER_LOOK);
-    let runtime = builder.enable_all().build_local(Default::default())?;
-    runtime.block_on(async {
+    let runtime = event_loop::build(&mut builder)?;
+    event_loop::run(&runtime, async move {
         let channel: Rc<ToPrimary> = Rc::new(Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?);
         let (settings, fds) = match channel.recv().await? {
             Some((ToWorker::Setup(settings), fds)) => (*settings, fds),

@@ -26,7 +26,7 @@ use crate::ipc::cluster::{Cluster, FromProgram, ToProgram};
 use crate::ipc::message::brief;
 use crate::sandbox::{self, Walls};
 use crate::scoreboard::Scoreboard;
-use crate::sys;
+use crate::{event_loop, sys};
 
 type ToPrimary = Channel<FromProgram, ToProgram>;
 
@@ -37,8 +37,8 @@ pub fn run(walls: Walls) -> Result<()> {
     sandbox::fds::only_the_declared()?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.max_blocking_threads(file_threads::COUNT).thread_keep_alive(file_threads::STAY);
-    let runtime = builder.enable_all().build_local(Default::default())?;
-    runtime.block_on(async {
+    let runtime = event_loop::build(&mut builder)?;
+    event_loop::run(&runtime, async move {
         let channel: Rc<ToPrimary> = Rc::new(Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?);
         let (settings, cluster, fds) = match channel.recv().await? {
             Some((ToProgram::Start(settings, cluster), fds)) => (*settings, *cluster, fds),
