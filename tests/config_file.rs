@@ -68,11 +68,12 @@ fn a_reload_reads_the_file_again_applies_what_it_can_and_lists_what_it_cannot() 
     let load = Load::start(address(&server, "hello"), "/", Style::KeepAlive, 4);
     load.wait_answers(100);
     let changed = two_pools(2, "new").replace("'127.0.0.1:0'", "['127.0.0.1:0', '127.0.0.1:0']");
-    scratch.write("host.toml", format!("access-log = 'json'\n{changed}"));
+    let program = format!("primary = '{}'\n", plugin("counter_primary"));
+    scratch.write("host.toml", format!("access-log = 'json'\n{changed}{program}"));
     let said = server.tell(&["reload"]);
     assert!(said.contains("fixture: generation 2 serving") && said.contains("hello: "), "{said}");
     let line = server.wait_line("only a restart applies it");
-    for part in ["access-log", "pool.hello.listen", "pool.fixture.listen"] {
+    for part in ["access-log", "pool.hello.listen", "pool.fixture.listen", "pool.fixture.primary"] {
         assert!(line.contains(part), "{line}");
     }
     assert!(env(&server).to_string().contains("new"));

@@ -67,10 +67,11 @@ impl Drop for Opener {
 }
 
 impl Files {
-    /// Returns when all of them can be used.
-    pub async fn grant(grants: &[DirGrant], output: &Output) -> Result<Rc<Files>> {
+    /// Returns when all of them can be used. `flag` is where the operator named them.
+    pub async fn grant(flag: &str, grants: &[DirGrant], output: &Output) -> Result<Rc<Files>> {
         let walls = probe::decided()?;
-        let lend = |dir: &DirGrant| open(&dir.host).map(|fd| dirs::lend(fd, dir.read_only, walls));
+        let lend =
+            |dir: &DirGrant| open(flag, &dir.host).map(|fd| dirs::lend(fd, dir.read_only, walls));
         let files = Rc::new(Files {
             dirs: grants.iter().map(lend).collect::<Result<_>>()?,
             read_only: grants.iter().map(|dir| dir.read_only).collect(),
@@ -169,15 +170,15 @@ async fn keep(files: Weak<Files>) {
     }
 }
 
-fn open(path: &Path) -> Result<OwnedFd> {
+fn open(flag: &str, path: &Path) -> Result<OwnedFd> {
     use nix::fcntl::OFlag;
     anyhow::ensure!(
         probe::confines_paths(),
-        "directory {}: this kernel has no Landlock (Linux 5.13 has it), and too little else would keep \
+        "{flag} {}: this kernel has no Landlock (Linux 5.13 has it), and too little else would keep \
          whoever escapes beneath a directory",
         path.display()
     );
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
     nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty())
-        .with_context(|| format!("open directory {}", path.display()))
+        .with_context(|| format!("{flag} {}", path.display()))
 }

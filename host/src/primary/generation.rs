@@ -28,7 +28,7 @@ impl Generation {
     pub async fn load(compiler: &Compiler, number: u64, config: PoolConfig) -> Result<Generation> {
         let artifact = compiler.artifact(&config.plugin).await?;
         let programs = Programs::load(&config, compiler).await?;
-        let files = Files::grant(&config.dirs, &compiler.output).await?;
+        let files = Files::grant("--dir", &config.dirs, &compiler.output).await?;
         let name = name_of(&config);
         Ok(Generation { number, artifact, name, files, programs, config })
     }

@@ -252,7 +252,7 @@ async fn assemble(
 async fn start_program(pool: &Pool, path: &Path) -> Result<Program> {
     let artifact = pool.links.compiler.artifact(path).await?;
     let Links { output, events, .. } = &pool.links;
-    let files = Files::grant(&pool.config.primary_dirs, output).await.context("--primary-dir")?;
+    let files = Files::grant("--primary-dir", &pool.config.primary_dirs, output).await?;
     Program::start(pool.program_start(path, artifact, files), output, events.clone()).await
 }
 

@@ -201,7 +201,7 @@ impl Programs {
 impl Wasm {
     async fn new(grant: &ProgramGrant, compiler: &Compiler) -> Result<Wasm> {
         let artifact = compiler.artifact(&grant.path).await?;
-        let files = Files::grant(&grant.dirs, &compiler.output).await?;
+        let files = Files::grant("--dir", &grant.dirs, &compiler.output).await?;
         Ok(Wasm { artifact, files, zygote: RefCell::default() })
     }
 }
