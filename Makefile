@@ -5,6 +5,11 @@ PLUGIN  ?= plugins/target/wasm32-wasip2/release/hello.wasm
 WORKERS ?= auto
 LISTEN  ?= 127.0.0.1:8080
 
+# Where the host spends its time, for the compiler to build by. One of another version than the one it was
+# recorded with finds no function in it, and builds without.
+PROFILE    = -Cprofile-use=$(CURDIR)/host/host.profdata -Cllvm-args=-no-pgo-warn-mismatch
+HOST_FLAGS =
+
 GUESTS     = plugins/toolchain.sh cargo
 COMPONENTS = --workspace --exclude core-module
 
@@ -15,7 +20,7 @@ include plugins/languages.mk
 # What `make test` builds of them; the others take minutes more.
 TESTED_LANGUAGES = plugins-c plugins-quickjs plugins-python plugins-foreign
 
-.PHONY: help serve test test-languages bench plugins host lint fmt compiler
+.PHONY: help serve test test-languages bench plugins host profile lint fmt compiler
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 19
@@ -45,7 +50,10 @@ plugins: compiler ## build the example plugins and the tests' fixtures
 	$(GUESTS) wasm32-wasip1 build --release -p core-module
 
 host: compiler ## build the host as it is to be used: target/dist/host
-	cargo build --profile dist
+	RUSTFLAGS="$(RUSTFLAGS) $(PROFILE)" cargo build --profile dist -p host $(HOST_FLAGS)
+
+profile: plugins ## record anew where the host spends its time: after an upgrade of wasmtime or rustc
+	bench/profile
 
 lint: compiler ## check formatting and run clippy, for host and plugins
 	cargo fmt --check

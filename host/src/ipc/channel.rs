@@ -11,10 +11,9 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
+use super::socket::Socket;
 use crate::sys;
 
 /// The largest frame either side sends or accepts.
@@ -30,7 +29,7 @@ thread_local! {
 
 /// One end of a channel that sends `Out` and receives `In`; the peer holds the mirror.
 pub struct Channel<Out, In> {
-    socket: AsyncFd<OwnedFd>,
+    socket: Socket,
     waiting: RefCell<VecDeque<(Vec<u8>, Vec<OwnedFd>)>>,
     more: Notify,
     types: PhantomData<fn(Out) -> In>,
@@ -48,9 +47,8 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
 
 impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     pub fn new(socket: OwnedFd) -> Result<Channel<Out, In>> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
         Ok(Channel {
-            socket: sys::watch(socket, interest).context("watch channel")?,
+            socket: Socket::new(socket)?,
             waiting: RefCell::default(),
             more: Notify::new(),
             types: PhantomData,
@@ -60,7 +58,7 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     /// The next message and the descriptors that came with it; `None` when the peer has closed.
     pub async fn recv(&self) -> Result<Option<(In, Vec<OwnedFd>)>> {
         loop {
-            let mut ready = self.socket.readable().await.context("wait for channel")?;
+            let mut ready = self.socket.readable().await?;
             match self.try_recv()? {
                 Some(received) => return Ok(received),
                 None => ready.clear_ready(),
@@ -122,27 +120,20 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     pub async fn pump(&self, caught_up: impl Fn()) -> Result<()> {
         loop {
             self.more.notified().await;
-            while !self.waiting.borrow().is_empty() {
-                let mut ready = self.socket.writable().await.context("wait for channel")?;
-                if !self.send_waiting()? {
-                    ready.clear_ready();
-                }
-            }
+            self.flush().await?;
             caught_up();
         }
     }
 
     /// Waits until everything posted has left this process.
     pub async fn flush(&self) -> Result<()> {
-        while !self.waiting.borrow().is_empty() {
-            let mut ready = self.socket.writable().await.context("wait for channel")?;
-            if !self.send_waiting()? {
-                ready.clear_ready();
-            }
+        while !self.send_waiting()? {
+            self.socket.room().await?;
         }
         Ok(())
     }
 
+    /// Whether none is left.
     fn send_waiting(&self) -> Result<bool> {
         let mut waiting = self.waiting.borrow_mut();
         while let Some((bytes, fds)) = waiting.front() {

@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::{Context, Result};
 use bytes::BytesMut;
-use tokio::net::UnixStream;
-use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::Notify;
+
+use super::socket::Socket;
 
 /// Length of the body, kind, request id.
 const HEAD: usize = 4 + 1 + 8;
@@ -61,7 +61,7 @@ pub enum Nothing {
 pub struct Line(Arc<Shared>);
 
 struct Shared {
-    socket: OwnedWriteHalf,
+    socket: Socket,
     max: usize,
     state: Mutex<State>,
     /// There is something for the writing task.
@@ -102,13 +102,10 @@ pub async fn until(notify: &Notify, mut done: impl FnMut() -> bool) {
 }
 
 impl Line {
-    /// Takes a non-blocking socket. Must be called inside the runtime, whose tasks do the moving.
+    /// Must be called inside the runtime, whose tasks do the moving.
     pub fn start(socket: OwnedFd, max: usize, news: Arc<Notify>) -> Result<Line> {
-        let socket = std::os::unix::net::UnixStream::from(socket);
-        let (reader, writer) =
-            UnixStream::from_std(socket).context("open message line")?.into_split();
         let line = Line(Arc::new(Shared {
-            socket: writer,
+            socket: Socket::new(socket).context("open message line")?,
             max,
             state: Mutex::default(),
             work: Notify::new(),
@@ -116,7 +113,7 @@ impl Line {
             news,
             taken: Notify::new(),
         }));
-        tokio::spawn(line.clone().read_to_end(reader));
+        tokio::spawn(line.clone().read_to_end());
         tokio::spawn(line.clone().write_to_end());
         Ok(line)
     }

@@ -8,3 +8,4 @@ pub mod cluster;
 pub mod files;
 pub mod line;
 pub mod message;
+mod socket;

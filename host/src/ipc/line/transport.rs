@@ -1,11 +1,7 @@
 //! Moves a line's bytes: one task that writes what is queued, one that reads frames into the inbox.
 
-use std::io;
-use std::os::fd::AsRawFd;
-
-use bytes::{Buf, BytesMut};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::OwnedReadHalf;
+use bytes::Buf;
+use nix::errno::Errno;
 
 use super::{GIVE_UP, HEAD, INBOX_BYTES, INBOX_MESSAGES, Line, MESSAGE, REPLY, REQUEST, until};
 
@@ -23,7 +19,7 @@ impl Line {
                 if all {
                     break;
                 }
-                if self.0.socket.writable().await.is_err() {
+                if self.0.socket.room().await.is_err() {
                     break;
                 }
             }
@@ -37,9 +33,9 @@ impl Line {
     fn write_some(&self) -> Option<bool> {
         let mut state = self.lock();
         while !state.out.is_empty() {
-            match self.0.socket.try_write(&state.out) {
+            match self.0.socket.write(&state.out) {
                 Ok(written) => state.out.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(false),
+                Err(Errno::EAGAIN | Errno::EINTR) => return Some(false),
                 Err(_) => {
                     state.out.clear();
                     state.out_ended = true;
@@ -54,24 +50,20 @@ impl Line {
         let mut state = self.lock();
         if state.out_ended && state.out.is_empty() && !state.out_closed {
             state.out_closed = true;
-            let fd = self.0.socket.as_ref().as_raw_fd();
-            let _ = nix::sys::socket::shutdown(fd, nix::sys::socket::Shutdown::Write);
+            self.0.socket.finish();
         }
         state.out_closed
     }
 
-    pub(super) async fn read_to_end(self, mut socket: OwnedReadHalf) {
-        let mut buffer = BytesMut::new();
+    pub(super) async fn read_to_end(self) {
+        let mut arrived = Arrived::default();
         loop {
             until(&self.0.taken, || self.inbox_has_room()).await;
-            if buffer.capacity() - buffer.len() < READ / 4 {
-                buffer.reserve(READ);
-            }
-            match socket.read_buf(&mut buffer).await {
-                Ok(1..) => {}
+            match self.0.socket.read(arrived.room()).await {
+                Ok(count @ 1..) => arrived.to += count,
                 Ok(0) | Err(_) => break,
             }
-            if !self.deliver(&mut buffer) {
+            if !self.deliver(&mut arrived) {
                 break;
             }
             self.0.news.notify_waiters();
@@ -90,21 +82,22 @@ impl Line {
         state.inbox.len() < INBOX_MESSAGES && state.inbox_bytes < INBOX_BYTES
     }
 
-    /// Takes every whole frame from the buffer; false if the peer breaks the rules.
-    fn deliver(&self, buffer: &mut BytesMut) -> bool {
+    /// Takes every whole frame; false if the peer breaks the rules.
+    fn deliver(&self, arrived: &mut Arrived) -> bool {
         let mut state = self.lock();
-        while buffer.len() >= HEAD {
-            let mut head = &buffer[..HEAD];
+        while let Some((mut head, rest)) =
+            arrived.bytes[arrived.from..arrived.to].split_at_checked(HEAD)
+        {
             let (length, kind, id) = (head.get_u32_le() as usize, head.get_u8(), head.get_u64_le());
             if length > self.0.max {
                 return false;
             }
-            if buffer.len() < HEAD + length {
-                buffer.reserve(HEAD + length - buffer.len());
-                break;
-            }
-            let body = buffer[HEAD..HEAD + length].to_vec();
-            buffer.advance(HEAD + length);
+            let Some(body) = rest.get(..length) else {
+                arrived.awaited = HEAD + length;
+                return true;
+            };
+            let body = body.to_vec();
+            arrived.from += HEAD + length;
             match kind {
                 MESSAGE => state.arrived(body, None),
                 REQUEST => state.arrived(body, Some(id)),
@@ -117,6 +110,32 @@ impl Line {
                 _ => return false,
             }
         }
+        arrived.awaited = 0;
         true
+    }
+}
+
+/// What has arrived and is not delivered yet: part of a frame at most, between two reads.
+#[derive(Default)]
+struct Arrived {
+    bytes: Vec<u8>,
+    from: usize,
+    to: usize,
+    /// How long the first frame will be, once its head is there.
+    awaited: usize,
+}
+
+impl Arrived {
+    /// For the next read: never little, and all of a frame that has begun.
+    fn room(&mut self) -> &mut [u8] {
+        let wanted = self.awaited.max(self.to - self.from + READ / 4);
+        if self.bytes.len() - self.from < wanted {
+            self.bytes.copy_within(self.from..self.to, 0);
+            (self.from, self.to) = (0, self.to - self.from);
+        }
+        if self.bytes.len() < wanted {
+            self.bytes.resize(wanted.max(READ), 0);
+        }
+        &mut self.bytes[self.to..]
     }
 }
