@@ -22,3 +22,59 @@ fn whatever_a_peer_sends_ends_the_line_or_is_a_message_within_the_limit() {
     fuzz::mutated(&samples, super::fuzz::run);
     fuzz::known("ipc_line", super::fuzz::run);
 }
+
+#[test]
+fn frames_of_any_size_arrive_whole_however_they_are_cut() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let sizes = [0, 1, 300_000, 5, 65_536 - HEAD, 65_536, 1, 1 << 20, 0, 100_000, 17];
+    let body = |size: usize| (0..size).map(|at| (at * 31 + size) as u8).collect::<Vec<u8>>();
+    let stream: Vec<u8> = sizes.iter().flat_map(|size| frame(MESSAGE, 0, &body(*size))).collect();
+    for piece in [1021, 16_384, 65_539, stream.len()] {
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let sent = stream.clone();
+        let writer = std::thread::spawn(move || {
+            for piece in sent.chunks(piece) {
+                std::io::Write::write_all(&mut theirs, piece).unwrap();
+            }
+        });
+        runtime.block_on(async {
+            let line = Line::start(ours.into(), 1 << 20, Arc::default()).unwrap();
+            for size in sizes {
+                line.wait_news().await;
+                let message =
+                    line.receive().unwrap_or_else(|_| panic!("{size} in pieces of {piece}"));
+                assert!(message.body == body(size), "{size} in pieces of {piece}");
+            }
+            line.wait_news().await;
+            assert!(line.is_over());
+        });
+        writer.join().unwrap();
+    }
+}
+
+#[test]
+fn what_a_full_socket_does_not_take_goes_out_once_the_peer_reads() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    runtime.block_on(async {
+        let line = Line::start(ours.into(), 1 << 20, Arc::default()).unwrap();
+        let body = vec![7; 100_000];
+        let mut sent = 0;
+        while line.send(&body) == Ok(()) {
+            sent += 1;
+            // The writing task's turn.
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(line.send(&body), Err(SendError::Full));
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            std::io::Read::read_to_end(&mut theirs, &mut all).unwrap();
+            all.len()
+        });
+        line.wait_room().await;
+        line.end();
+        line.wait_sent().await;
+        drop(line);
+        assert_eq!(reader.join().unwrap(), sent * (HEAD + body.len()));
+    });
+}
