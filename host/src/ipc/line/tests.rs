@@ -2,6 +2,14 @@ use super::fuzz::{MAX, received};
 use super::*;
 use crate::fuzz;
 
+/// What takes longer has got stuck.
+const DEADLINE: std::time::Duration = std::time::Duration::from_secs(60);
+
+fn within_deadline(work: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(DEADLINE, work).await }).expect("done in time");
+}
+
 fn frame(kind: u8, id: u64, body: &[u8]) -> Vec<u8> {
     let head = [&(body.len() as u32).to_le_bytes()[..], &[kind], &id.to_le_bytes()].concat();
     [&head[..], body].concat()
@@ -25,7 +33,6 @@ fn whatever_a_peer_sends_ends_the_line_or_is_a_message_within_the_limit() {
 
 #[test]
 fn frames_of_any_size_arrive_whole_however_they_are_cut() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let sizes = [0, 1, 300_000, 5, 65_536 - HEAD, 65_536, 1, 1 << 20, 0, 100_000, 17];
     let body = |size: usize| (0..size).map(|at| (at * 31 + size) as u8).collect::<Vec<u8>>();
     let stream: Vec<u8> = sizes.iter().flat_map(|size| frame(MESSAGE, 0, &body(*size))).collect();
@@ -37,7 +44,7 @@ fn frames_of_any_size_arrive_whole_however_they_are_cut() {
                 std::io::Write::write_all(&mut theirs, piece).unwrap();
             }
         });
-        runtime.block_on(async {
+        within_deadline(async {
             let line = Line::start(ours.into(), 1 << 20, Arc::default()).unwrap();
             for size in sizes {
                 line.wait_news().await;
@@ -54,9 +61,8 @@ fn frames_of_any_size_arrive_whole_however_they_are_cut() {
 
 #[test]
 fn what_a_full_socket_does_not_take_goes_out_once_the_peer_reads() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    runtime.block_on(async {
+    within_deadline(async {
         let line = Line::start(ours.into(), 1 << 20, Arc::default()).unwrap();
         let body = vec![7; 100_000];
         let mut sent = 0;
