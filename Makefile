@@ -6,8 +6,8 @@ WORKERS ?= auto
 LISTEN  ?= 127.0.0.1:8080
 
 # Where the host spends its time, for the compiler to build by. One of another version than the one it was
-# recorded with finds no function in it, and builds without.
-PROFILE    = -Cprofile-use=$(CURDIR)/host/host.profdata -Cllvm-args=-no-pgo-warn-mismatch
+# recorded with finds no function in it, and builds without; so does cargo where RUSTFLAGS is set.
+PROFILE    = ['-Cprofile-use=$(CURDIR)/host/host.profdata', '-Cllvm-args=-no-pgo-warn-mismatch']
 HOST_FLAGS =
 
 GUESTS     = plugins/toolchain.sh cargo
@@ -50,7 +50,7 @@ plugins: compiler ## build the example plugins and the tests' fixtures
 	$(GUESTS) wasm32-wasip1 build --release -p core-module
 
 host: compiler ## build the host as it is to be used: target/dist/host
-	RUSTFLAGS="$(RUSTFLAGS) $(PROFILE)" cargo build --profile dist -p host $(HOST_FLAGS)
+	cargo build --profile dist -p host --config "build.rustflags = $(PROFILE)" $(HOST_FLAGS)
 
 profile: plugins ## record anew where the host spends its time: after an upgrade of wasmtime or rustc
 	bench/profile

@@ -47,9 +47,15 @@ struct Reactor {
     /// True inside `block_on`.
     running: bool,
     next: TaskId,
-    tasks: BTreeMap<TaskId, Pin<Box<dyn Future<Output = ()>>>>,
+    tasks: BTreeMap<TaskId, Task>,
     ready: VecDeque<TaskId>,
     waits: Vec<Rc<Waiting>>,
+}
+
+struct Task {
+    /// None while it is polled.
+    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    waker: Waker,
 }
 
 struct Waiting {
@@ -148,7 +154,8 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) {
     reactor(|reactor| {
         reactor.next += 1;
         let id = reactor.next;
-        reactor.tasks.insert(id, Box::pin(future));
+        let waker = Waker::from(Arc::new(Alarm(id)));
+        reactor.tasks.insert(id, Task { future: Some(Box::pin(future)), waker });
         reactor.ready.push_back(id);
     });
 }
@@ -237,33 +244,47 @@ pub(crate) fn poll_turn(context: &mut Context<'_>) -> Poll<()> {
 
 /// Polls each task that is ready now, once.
 fn run_ready(mut poll_main: impl FnMut()) {
-    for id in reactor(|reactor| std::mem::take(&mut reactor.ready)) {
-        if id == MAIN {
-            poll_main();
-            continue;
-        }
-        let Some(mut task) = reactor(|reactor| reactor.tasks.remove(&id)) else {
-            continue;
-        };
-        SPENT.set(0);
-        let waker = Waker::from(Arc::new(Alarm(id)));
-        if task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-            reactor(|reactor| reactor.tasks.insert(id, task));
+    for _ in 0..reactor(|reactor| reactor.ready.len()) {
+        match reactor(|reactor| reactor.ready.pop_front()) {
+            None => return,
+            Some(MAIN) => poll_main(),
+            Some(id) => poll_task(id),
         }
     }
 }
 
+fn poll_task(id: TaskId) {
+    let taken = reactor(|reactor| {
+        let task = reactor.tasks.get_mut(&id)?;
+        Some((task.future.take()?, task.waker.clone()))
+    });
+    let Some((mut future, waker)) = taken else { return };
+    SPENT.set(0);
+    if future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+        return reactor(|reactor| {
+            if let Some(task) = reactor.tasks.get_mut(&id) {
+                task.future = Some(future);
+            }
+        });
+    }
+    // The future itself is dropped outside of the reactor, which what it holds may call.
+    reactor(|reactor| drop(reactor.tasks.remove(&id)));
+}
+
 /// Wakes whom the host has something for; sleeps until it has, if there is nothing else to do.
 fn wait_for_pollables(idle: bool) {
+    let take_only = |reactor: &mut Reactor| match reactor.waits.len() {
+        1 => reactor.waits.pop(),
+        _ => None,
+    };
+    if idle && let Some(only) = reactor(take_only) {
+        only.pollable.block();
+        return only.fire();
+    }
     let waits = reactor(|reactor| reactor.waits.clone());
     if waits.is_empty() {
         assert!(!idle, "every task waits for another one");
         return;
-    }
-    if let ([only], true) = (&waits[..], idle) {
-        only.pollable.block();
-        only.fire();
-        return reactor(|reactor| reactor.waits.retain(|waiting| !waiting.fired.get()));
     }
     let now = (!idle).then(|| monotonic_clock::subscribe_duration(0));
     let pollables: Vec<&Pollable> =

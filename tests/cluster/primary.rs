@@ -70,6 +70,14 @@ fn a_command_of_wasi_0_3_can_be_primary_program_and_plugin() {
 }
 
 #[test]
+fn a_main_loop_of_wasi_0_3_that_never_waits_leaves_its_worker_turns() {
+    let server = counting(&["--env", "SPIN=1", "--drain-timeout", "10m"]);
+    server.wait_output("spinning");
+    // Only a worker that has turns of its own can hear that it is to end.
+    server.finish();
+}
+
+#[test]
 fn a_primary_program_keeps_files_in_a_directory_of_its_own() {
     let scratch = Scratch::new();
     let dir = format!("{}::/state", scratch.path().display());

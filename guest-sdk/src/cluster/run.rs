@@ -96,29 +96,22 @@ impl<S> Cluster<S> {
         let connections = self.scheduler.is_some().then(raw::subscribe_accept);
         while self.deliver_events() && !self.is_done() {
             self.deliver_connections();
-            self.fire_timers();
+            let left = self.fire_timers();
             if self.is_done() {
                 break;
             }
             match &connections {
-                Some(connections) => self.wait_for_either(&events, connections),
-                None if self.wait_for_event() => {}
+                Some(connections) => wait_for_either(&events, connections, left),
+                None if self.wait_for_event(left) => {}
                 None => break,
             }
         }
         self.state
     }
 
-    fn wait_for_either(&self, events: &Pollable, connections: &Pollable) {
-        let alarm = self.left().map(|left| monotonic_clock::subscribe_duration(nanos(left)));
-        let pollables: Vec<&Pollable> =
-            [Some(events), Some(connections), alarm.as_ref()].into_iter().flatten().collect();
-        poll(&pollables);
-    }
-
-    /// Until the next timer is due. False when there will be no more events.
-    fn wait_for_event(&mut self) -> bool {
-        match raw::blocking_next_event(self.left().map(nanos)) {
+    /// False when there will be no more events.
+    fn wait_for_event(&mut self, left: Option<Duration>) -> bool {
+        match raw::blocking_next_event(left.map(nanos)) {
             Ok(event) => {
                 self.deliver(event);
                 true
@@ -168,23 +161,33 @@ impl<S> Cluster<S> {
         }
     }
 
-    fn fire_timers(&mut self) {
-        let now = Instant::now();
-        for timer in &mut self.timers {
-            if timer.due <= now {
-                (timer.act)(&mut self.state);
-                // What was missed is not made up for.
-                timer.due = timer.every.map_or(now, |period| (timer.due + period).max(now));
-            }
+    /// How long until the next is due. Asking for the time is a call of the host: once, unless one goes off.
+    fn fire_timers(&mut self) -> Option<Duration> {
+        if self.timers.is_empty() {
+            return None;
         }
-        self.timers.retain(|timer| timer.every.is_some() || timer.due > now);
-    }
-
-    /// How long until a timer is due.
-    fn left(&self) -> Option<Duration> {
+        let mut now = Instant::now();
+        if self.timers.iter().any(|timer| timer.due <= now) {
+            for timer in &mut self.timers {
+                if timer.due <= now {
+                    (timer.act)(&mut self.state);
+                    // What was missed is not made up for.
+                    timer.due = timer.every.map_or(now, |period| (timer.due + period).max(now));
+                }
+            }
+            self.timers.retain(|timer| timer.every.is_some() || timer.due > now);
+            now = Instant::now();
+        }
         let due = self.timers.iter().map(|timer| timer.due).min()?;
-        Some(due.saturating_duration_since(Instant::now()))
+        Some(due.saturating_duration_since(now))
     }
+}
+
+fn wait_for_either(events: &Pollable, connections: &Pollable, left: Option<Duration>) {
+    let alarm = left.map(|left| monotonic_clock::subscribe_duration(nanos(left)));
+    let pollables: Vec<&Pollable> =
+        [Some(events), Some(connections), alarm.as_ref()].into_iter().flatten().collect();
+    poll(&pollables);
 }
 
 /// Waits for the next event; none when there will be no more. For programs that would rather not use [`Cluster`].

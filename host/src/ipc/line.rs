@@ -77,6 +77,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     out: BytesMut,
+    /// The last message that had arrived was taken since something was sent: who now sends, answers.
+    answers: bool,
     /// Nothing more is queued; what is there still goes out.
     out_ended: bool,
     /// Everything queued has gone out, and the other side knows that it is the end.
@@ -98,6 +100,9 @@ pub async fn until(notify: &Notify, mut done: impl FnMut() -> bool) {
             return;
         }
         notified.await;
+        if done() {
+            return;
+        }
     }
 }
 
@@ -168,11 +173,14 @@ impl Line {
         head[..4].copy_from_slice(&(body.len() as u32).to_le_bytes());
         head[4] = kind;
         head[5..].copy_from_slice(&id.to_le_bytes());
-        if state.out.is_empty() {
-            self.0.work.notify_one();
-        }
+        let idle = state.out.is_empty();
         state.out.extend_from_slice(&head);
         state.out.extend_from_slice(body);
+        // The other side waits for an answer; of anything else more may follow, to go out with it.
+        let at_once = std::mem::take(&mut state.answers);
+        if idle && !(at_once && self.write_some(state) == Some(true)) {
+            self.0.work.notify_one();
+        }
         Ok(())
     }
 
@@ -190,6 +198,7 @@ impl Line {
         match state.inbox.pop_front() {
             Some(message) => {
                 state.inbox_bytes -= message.body.len();
+                state.answers = state.inbox.is_empty();
                 self.0.taken.notify_one();
                 Ok(message)
             }

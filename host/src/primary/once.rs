@@ -6,12 +6,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use tokio::task::LocalSet;
 
 use super::compile::{Compiler, DEADLINE};
 use super::output::{Output, Writer};
 use crate::sandbox::probe;
-use crate::sys;
+use crate::{event_loop, sys};
 
 /// `host compile`: leaves the artifact in a file, whole or not at all, and says how large it is.
 pub fn compile(plugin: &Path, output: &Path) -> Result<usize> {
@@ -43,10 +42,10 @@ pub fn describe(plugin: &Path) -> Result<(Vec<String>, Vec<String>)> {
 fn with_compiler<T>(work: impl AsyncFnOnce(&Compiler) -> Result<T>) -> Result<T> {
     probe::decide(false).context("sandbox")?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_all().build().context("start runtime")?;
+    let runtime = event_loop::build(&mut builder)?;
     let (output, writer) = Output::start().context("start output")?;
     let compiler = Compiler { cache: None, output, deadline: DEADLINE };
-    let result = LocalSet::new().block_on(&runtime, boxed(work(&compiler)));
+    let result = runtime.block_on(boxed(work(&compiler)));
     drop((compiler, runtime));
     Writer::finish(writer);
     result

@@ -13,12 +13,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::net::TcpStream;
-use tokio::task::LocalSet;
 
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{FromResolver, Refusal, ToResolver, WantsConnection};
 use crate::sandbox::{self, Walls};
-use crate::sys;
+use crate::{event_loop, sys};
 use policy::Grant;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,8 +29,8 @@ type ToPeer = Channel<FromResolver, WantsConnection>;
 pub fn run(walls: Walls) -> Result<()> {
     sandbox::fds::only_the_declared()?;
     sandbox::enter_resolver(walls)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async {
+    let runtime = event_loop::build(&mut tokio::runtime::Builder::new_current_thread())?;
+    event_loop::run(&runtime, async {
         let channel: Channel<(), ToResolver> = Channel::new(sys::adopt_fd(sys::CHANNEL_FD)?)?;
         let grants: Rc<RefCell<Vec<Grant>>> = Rc::default();
         while let Some((message, fds)) = channel.recv().await? {

@@ -23,7 +23,7 @@ type Asked = (String, u16, Answer);
 pub struct ResolverLine(Arc<Mutex<Option<mpsc::UnboundedSender<Asked>>>>);
 
 impl ResolverLine {
-    /// Uses this channel from now on. Must be called inside a `LocalSet`.
+    /// Uses this channel from now on. Must be called inside the runtime.
     pub fn connect(&self, fd: OwnedFd) -> Result<()> {
         let channel = Rc::new(Channel::new(fd)?);
         let (sender, asked) = mpsc::unbounded_channel();

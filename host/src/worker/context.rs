@@ -34,7 +34,7 @@ pub struct Worker {
     pub live: LiveInstances,
     pub sequential: wasi02::Pool,
     pub concurrent: wasi03::Pool,
-    pub handling: tcp::Idle,
+    pub raw: tcp::Pool,
     pub shared: Arc<Shared>,
     pub resident: Resident,
     pub in_flight: InFlight,
@@ -78,7 +78,7 @@ impl Worker {
             live: LiveInstances::new(settings.limits.max_instances, scoreboard.clone()),
             sequential: wasi02::Pool::new(&settings.limits),
             concurrent: wasi03::Pool::new(&settings.limits),
-            handling: tcp::Idle::default(),
+            raw: tcp::Pool::default(),
             main_runs: Cell::new(plugin.main.is_some()),
             shared,
             resident,
@@ -177,13 +177,24 @@ impl Worker {
         u64::from(connection.age()) * (DRAIN_SWEEP.as_millis() as u64) >= GRACE.as_millis() as u64
     }
 
-    pub fn enroll(self: &Rc<Self>, state: &Arc<ConnState>) -> Enrolled {
+    /// Counts a connection as open until `left` is told the number.
+    pub fn enroll(self: &Rc<Self>, state: &Arc<ConnState>) -> u64 {
         self.scoreboard.connection_opened();
         let id = self.next_connection.replace(self.next_connection.get() + 1);
         state.born(self.sweep.get());
         self.connections.borrow_mut().insert(id, state.clone());
         self.start_sweeping();
-        Enrolled { worker: self.clone(), id }
+        id
+    }
+
+    pub fn left(&self, id: u64) {
+        self.scoreboard.connection_closed();
+        let mut connections = self.connections.borrow_mut();
+        connections.remove(&id);
+        self.room.notify_one();
+        if connections.is_empty() {
+            self.empty.notify_waiters();
+        }
     }
 
     fn start_sweeping(self: &Rc<Self>) {
@@ -241,15 +252,15 @@ pub struct Enrolled {
     id: u64,
 }
 
+impl Enrolled {
+    pub fn new(worker: &Rc<Worker>, state: &Arc<ConnState>) -> Enrolled {
+        Enrolled { worker: worker.clone(), id: worker.enroll(state) }
+    }
+}
+
 impl Drop for Enrolled {
     fn drop(&mut self) {
-        self.worker.scoreboard.connection_closed();
-        let mut connections = self.worker.connections.borrow_mut();
-        connections.remove(&self.id);
-        self.worker.room.notify_one();
-        if connections.is_empty() {
-            self.worker.empty.notify_waiters();
-        }
+        self.worker.left(self.id);
     }
 }
 

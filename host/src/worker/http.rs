@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 
 use super::body::{RequestBody, ResponseBody, Source};
 use super::conn::{Conn, ConnState, Phase};
-use super::context::{Drain, Worker};
+use super::context::{Drain, Enrolled, Worker};
 use super::failure::Failure;
 use super::plugin::Handler;
 use super::ticket::Ticket;
@@ -32,7 +32,7 @@ const H2_STREAMS: u32 = 256;
 
 /// Serves one connection to its end, or until a drain takes it back. It counts from now on.
 pub fn serve(conn: Conn, worker: &Rc<Worker>) {
-    let enrolled = worker.enroll(&conn.state);
+    let enrolled = Enrolled::new(worker, &conn.state);
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
         tell_apart(conn, worker).await;

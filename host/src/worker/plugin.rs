@@ -19,7 +19,7 @@ use super::state::{State, Template};
 use super::{http02, imports};
 use crate::engine;
 pub use command::Command;
-use command::is_command;
+use command::Version;
 use missing::missing_imports;
 use serving::{Serving, exported, has_import};
 
@@ -118,7 +118,7 @@ impl Plugin {
         };
         let main = match handler {
             Handler::V02(_) | Handler::V03(_) => None,
-            _ => Command::find(&component, &pre)?,
+            _ => Version::of(&component).map(|version| Command::new(version, &pre)).transpose()?,
         };
         let exports = Exports::of(&component);
         let (engine, template) = (engine.clone(), Arc::new(template));
@@ -135,7 +135,7 @@ impl Plugin {
     ) -> Result<Plugin> {
         let component = deserialize(engine, artifact).context(BadArtifact)?;
         let (pre, main) =
-            load_command(engine, &component, &imports::add_primary_to_linker, PROGRAM)?;
+            link_command(engine, &component, &imports::add_primary_to_linker, PROGRAM)?;
         let main = Some(main);
         let (engine, template) = (engine.clone(), Arc::new(template));
         let (handler, exports) = (Handler::Nobody, Exports::default());
@@ -148,7 +148,7 @@ impl Plugin {
     pub fn load_command(engine: &Engine, artifact: Artifact<'_>) -> Result<Command> {
         let component = deserialize(engine, artifact).context(BadArtifact)?;
         let (_, command) =
-            load_command(engine, &component, &imports::add_to_linker, "the program")?;
+            link_command(engine, &component, &imports::add_to_linker, "the program")?;
         Ok(command)
     }
 
@@ -194,19 +194,19 @@ fn deserialize(engine: &Engine, artifact: Artifact<'_>) -> Result<Component> {
     Ok(component?)
 }
 
-fn load_command(
+fn link_command(
     engine: &Engine,
     component: &Component,
     extension: Extension<'_>,
     what: &str,
 ) -> Result<(InstancePre<State>, Command)> {
-    if !is_command(component) {
+    let Some(version) = Version::of(component) else {
         let found = exported(component);
         bail!("{what} exports {found}; expected wasi:cli/run@0.2 or @0.3 (a command)");
-    }
+    };
     let linker = linker(engine, component, extension)?;
     let pre = link(component, &linker, what)?;
-    let command = Command::find(component, &pre)?.context("no command")?;
+    let command = Command::new(version, &pre)?;
     Ok((pre, command))
 }
 

@@ -12,6 +12,7 @@ use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_io::IoView;
 
+use super::deadline::Alarm;
 use super::imports::Shared;
 use super::outbound::{Hooks, Outbound};
 use super::pipe;
@@ -28,6 +29,8 @@ pub struct State {
     http: WasiHttpCtx,
     hooks: Hooks,
     pub memory: MemoryLimit,
+    /// Of the wait with a time limit that plugin code is in.
+    pub alarm: Alarm,
     /// What this instance has in common with all others of the process.
     pub shared: Arc<Shared>,
 }
@@ -129,6 +132,7 @@ impl Template {
             http: WasiHttpCtx::new(),
             hooks: Hooks::new(self.outbound.clone()),
             memory: MemoryLimit::new(self.max_memory, self.shared.scoreboard.clone()),
+            alarm: Alarm::default(),
             shared: self.shared.clone(),
         }
     }

@@ -1,15 +1,14 @@
 //! Accepted connections for plugins that speak their own protocol: a call of `connection-handler`
 //! for each, or a place in the queue of `accept`.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, Instance, Resource, TypedFunc};
 
-use super::conn::{Conn, ConnState};
+use super::conn::Conn;
 use super::context::{Live, Worker};
 use super::failure::Failure;
 use super::imports::socket::Socket;
@@ -31,14 +30,32 @@ struct Handling {
 /// accepting the connection does.
 const DEFAULT_REUSE: u32 = 1;
 
-/// Instances that have served and may serve again.
+/// What the connections of a worker share.
 #[derive(Default)]
-pub struct Idle(RefCell<Vec<Handling>>);
+pub struct Pool {
+    /// Instances that have served and may serve again.
+    idle: RefCell<Vec<Handling>>,
+    /// Where the numbers of closed connections go.
+    closed: OnceCell<mpsc::UnboundedSender<u64>>,
+}
+
+/// Counts a connection as open as long as it exists, wherever plugin code keeps it.
+pub struct Open {
+    id: u64,
+    closed: mpsc::UnboundedSender<u64>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let _ = self.closed.send(self.id);
+    }
+}
 
 pub fn serve(conn: Conn, worker: &Rc<Worker>) {
     let state = conn.state.clone();
     let (stream, prefix, ends, took) = conn.into_parts();
-    let socket = Socket::new(stream, prefix, Some(enroll(worker, &state)));
+    let open = Open { id: worker.enroll(&state), closed: closed(worker) };
+    let socket = Socket::new(stream, prefix, Some(open));
     let incoming = Incoming { socket, ends, took };
     match worker.plugin.handler {
         Handler::Connections(handle) => {
@@ -63,15 +80,18 @@ fn hand_back(worker: &Rc<Worker>, incoming: Incoming) {
     }
 }
 
-/// Counts the connection as open until the sender is gone, wherever plugin code keeps it.
-fn enroll(worker: &Rc<Worker>, state: &Arc<ConnState>) -> oneshot::Sender<()> {
-    let (open, closed) = oneshot::channel();
-    let enrolled = worker.enroll(state);
-    tokio::task::spawn_local(async move {
-        let _: Result<(), _> = closed.await;
-        drop(enrolled);
-    });
-    open
+fn closed(worker: &Rc<Worker>) -> mpsc::UnboundedSender<u64> {
+    let start = || {
+        let (sender, mut closed) = mpsc::unbounded_channel();
+        let worker = worker.clone();
+        tokio::task::spawn_local(async move {
+            while let Some(id) = closed.recv().await {
+                worker.left(id);
+            }
+        });
+        sender
+    };
+    worker.raw.closed.get_or_init(start).clone()
 }
 
 async fn call(worker: Rc<Worker>, handle: ComponentExportIndex, incoming: Incoming) {
@@ -85,7 +105,7 @@ async fn call(worker: Rc<Worker>, handle: ComponentExportIndex, incoming: Incomi
 }
 
 async fn instance(worker: &Rc<Worker>, handle: ComponentExportIndex) -> Result<Handling, Failure> {
-    if let Some(idle) = worker.handling.0.borrow_mut().pop() {
+    if let Some(idle) = worker.raw.idle.borrow_mut().pop() {
         return Ok(idle);
     }
     let live = worker.live.one_more().ok_or(Failure::Overload)?;
@@ -121,7 +141,7 @@ async fn serve_one(
     handling.served += 1;
     let reuse = worker.limits().max_instance_reuse_count.unwrap_or(DEFAULT_REUSE);
     if reuse == 0 || handling.served < reuse {
-        worker.handling.0.borrow_mut().push(handling);
+        worker.raw.idle.borrow_mut().push(handling);
     }
     Ok(())
 }

@@ -84,3 +84,30 @@ fn what_a_full_socket_does_not_take_goes_out_once_the_peer_reads() {
         assert_eq!(reader.join().unwrap(), sent * (HEAD + body.len()));
     });
 }
+
+#[test]
+fn an_answer_goes_out_at_once_and_other_messages_together() {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let sent = || {
+        let mut bytes = [0; 1024];
+        std::io::Read::read(&mut &theirs, &mut bytes).unwrap_or(0)
+    };
+    within_deadline(async {
+        let line = Line::start(ours.into(), MAX, Arc::default()).unwrap();
+        line.send(b"first").unwrap();
+        line.send(b"second").unwrap();
+        assert_eq!(sent(), 0, "before other tasks have had their turn");
+        line.wait_sent().await;
+        assert_eq!(sent(), 2 * HEAD + 11);
+        std::io::Write::write_all(&mut &theirs, &frame(MESSAGE, 0, b"a")).unwrap();
+        line.wait_news().await;
+        line.receive().map(drop).unwrap_or_else(|_| panic!("a message"));
+        line.send(b"answer").unwrap();
+        assert_eq!(sent(), HEAD + 6, "in the same turn");
+        line.send(b"more").unwrap();
+        assert_eq!(sent(), 0, "not an answer");
+        line.wait_sent().await;
+        assert_eq!(sent(), HEAD + 4);
+    });
+}

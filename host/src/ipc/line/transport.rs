@@ -3,7 +3,9 @@
 use bytes::Buf;
 use nix::errno::Errno;
 
-use super::{GIVE_UP, HEAD, INBOX_BYTES, INBOX_MESSAGES, Line, MESSAGE, REPLY, REQUEST, until};
+use super::{
+    GIVE_UP, HEAD, INBOX_BYTES, INBOX_MESSAGES, Line, MESSAGE, REPLY, REQUEST, State, until,
+};
 
 /// Room for one read.
 const READ: usize = 64 << 10;
@@ -14,7 +16,7 @@ impl Line {
     pub(super) async fn write_to_end(self) {
         loop {
             self.0.work.notified().await;
-            while let Some(all) = self.write_some() {
+            while let Some(all) = self.write_waiting() {
                 self.0.room.notify_waiters();
                 if all {
                     break;
@@ -29,9 +31,12 @@ impl Line {
         }
     }
 
+    fn write_waiting(&self) -> Option<bool> {
+        self.write_some(&mut self.lock())
+    }
+
     /// Whether all is written; `None` if nobody reads any more.
-    fn write_some(&self) -> Option<bool> {
-        let mut state = self.lock();
+    pub(super) fn write_some(&self, state: &mut State) -> Option<bool> {
         while !state.out.is_empty() {
             match self.0.socket.write(&state.out) {
                 Ok(written) => state.out.advance(written),
@@ -58,7 +63,9 @@ impl Line {
     pub(super) async fn read_to_end(self) {
         let mut arrived = Arrived::default();
         loop {
-            until(&self.0.taken, || self.inbox_has_room()).await;
+            if !self.inbox_has_room() {
+                until(&self.0.taken, || self.inbox_has_room()).await;
+            }
             match self.0.socket.read(arrived.room()).await {
                 Ok(count @ 1..) => arrived.to += count,
                 Ok(0) | Err(_) => break,

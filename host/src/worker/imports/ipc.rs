@@ -11,7 +11,7 @@ use super::bindings::cluster::ipc::Host;
 use super::bindings::cluster::messages::{
     self, HostPendingReply, Message, MessageError, RequestId,
 };
-use super::{Wish, pollable, ready_now, within};
+use super::{Wish, pollable, ready_now};
 use crate::ipc::line::{Line, Nothing, Received, SendError};
 use crate::worker::state::State;
 
@@ -193,15 +193,15 @@ impl Host for State {
     ) -> wasmtime::Result<Result<Message, MessageError>> {
         let shared = self.shared.clone();
         let Some(line) = &shared.line else { return Host::receive(self) };
-        let wait = async {
+        let wait = async |state: &mut State| {
             loop {
-                match Host::receive(self) {
+                match Host::receive(state) {
                     Ok(Err(MessageError::WouldBlock)) => line.wait_news().await,
                     received => return received,
                 }
             }
         };
-        within(timeout, wait).await.unwrap_or(Ok(Err(MessageError::TimedOut)))
+        self.within(timeout, wait).await.unwrap_or(Ok(Err(MessageError::TimedOut)))
     }
 
     fn subscribe(&mut self) -> wasmtime::Result<Resource<DynPollable>> {

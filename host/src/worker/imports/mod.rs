@@ -100,11 +100,18 @@ pub fn add_primary_to_linker(linker: &mut Linker<State>) -> Result<()> {
 
 impl cluster::types::Host for State {}
 
-/// Waits until an interface's `timeout` is over, if there is one.
-async fn within<F: Future>(timeout: Option<u64>, wait: F) -> Option<F::Output> {
-    match timeout {
-        None => Some(wait.await),
-        Some(nanos) => tokio::time::timeout(Duration::from_nanos(nanos), wait).await.ok(),
+impl State {
+    /// Waits until an interface's `timeout`, in nanoseconds, is over, if there is one.
+    async fn within<T>(
+        &mut self,
+        timeout: Option<u64>,
+        wait: impl AsyncFnOnce(&mut State) -> T,
+    ) -> Option<T> {
+        let Some(nanos) = timeout else { return Some(wait(self).await) };
+        let mut alarm = std::mem::take(&mut self.alarm);
+        let result = alarm.within(Duration::from_nanos(nanos), wait(self)).await;
+        self.alarm = alarm;
+        result
     }
 }
 

@@ -17,7 +17,7 @@ use super::bindings::cluster::types::Signal;
 use super::ipc::{PendingReply, room, send_error};
 use super::program::{Event, NoLine, Program};
 use super::words::{cluster_error, cluster_settings, wit_event, worker_info};
-use super::{Connection, Shared, address, pollable, within};
+use super::{Connection, Shared, address, pollable};
 use crate::ipc::cluster::{Answer, Changes, FromProgram, Question};
 use crate::ipc::line::{Line, SendError};
 use crate::worker::state::State;
@@ -216,15 +216,15 @@ impl Host for State {
     ) -> wasmtime::Result<Result<WitEvent, EventError>> {
         let (shared, _) = self.program()?;
         let Some(program) = &shared.program else { return Ok(Err(EventError::Closed)) };
-        let wait = async {
+        let wait = async |state: &mut State| {
             loop {
-                match Host::next_event(self) {
+                match Host::next_event(state) {
                     Ok(Err(EventError::WouldBlock)) => program.wait_event().await,
                     event => return event,
                 }
             }
         };
-        within(timeout, wait).await.unwrap_or(Ok(Err(EventError::WouldBlock)))
+        self.within(timeout, wait).await.unwrap_or(Ok(Err(EventError::WouldBlock)))
     }
 
     fn subscribe(&mut self) -> wasmtime::Result<Resource<DynPollable>> {

@@ -11,9 +11,9 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use nix::sys::socket::Shutdown;
 use tokio::io::Interest;
-use tokio::sync::oneshot;
 
 use crate::worker::conn::Stream;
+use crate::worker::tcp::Open;
 
 pub use streams::{Input, Output};
 
@@ -31,11 +31,11 @@ pub struct Socket {
     /// The sending direction is to be closed after them.
     shut_when_sent: AtomicBool,
     /// Its end tells the worker that the connection is over.
-    _open: Option<oneshot::Sender<()>>,
+    _open: Option<Open>,
 }
 
 impl Socket {
-    pub fn new(stream: Stream, prefix: Bytes, open: Option<oneshot::Sender<()>>) -> Socket {
+    pub fn new(stream: Stream, prefix: Bytes, open: Option<Open>) -> Socket {
         Socket {
             stream,
             prefix: Mutex::new(prefix),

@@ -11,25 +11,32 @@ use crate::worker::state::State;
 const V02: &str = "wasi:cli/run@0.2";
 const V03: &str = "wasi:cli/run@0.3";
 
+#[derive(Clone, Copy)]
+pub enum Version {
+    V02,
+    V03,
+}
+
+impl Version {
+    /// Of both the newer one; `None` of a component that is no command.
+    pub fn of(component: &Component) -> Option<Version> {
+        let exports = |name| has_export(component, name);
+        exports(V03).then_some(Version::V03).or_else(|| exports(V02).then_some(Version::V02))
+    }
+}
+
 /// The way in, ready to be instantiated.
 pub enum Command {
     V02(p2::bindings::CommandPre<State>),
     V03(p3::bindings::CommandPre<State>),
 }
 
-pub fn is_command(component: &Component) -> bool {
-    has_export(component, V02) || has_export(component, V03)
-}
-
 impl Command {
-    /// Of both versions the newer one.
-    pub fn find(component: &Component, pre: &InstancePre<State>) -> Result<Option<Command>> {
-        Ok(if has_export(component, V03) {
-            Some(Command::V03(p3::bindings::CommandPre::new(pre.clone())?))
-        } else if has_export(component, V02) {
-            Some(Command::V02(p2::bindings::CommandPre::new(pre.clone())?))
-        } else {
-            None
+    pub fn new(version: Version, pre: &InstancePre<State>) -> Result<Command> {
+        let pre = pre.clone();
+        Ok(match version {
+            Version::V02 => Command::V02(p2::bindings::CommandPre::new(pre)?),
+            Version::V03 => Command::V03(p3::bindings::CommandPre::new(pre)?),
         })
     }
 

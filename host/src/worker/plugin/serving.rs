@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use wasmtime::component::{Component, ComponentExportIndex};
 
-use super::command::is_command;
+use super::command::Version;
 use super::{Exports, export};
 use crate::worker::settings::Protocol;
 
@@ -40,7 +40,8 @@ impl Serving {
             handle => handle.map(Serving::V02),
         };
         let handle = export(component, "host:cluster/connection-handler@0.1.0", "handle");
-        let accepts = is_command(component) && has_import(component, "host:cluster/connections");
+        let is_command = Version::of(component).is_some();
+        let accepts = is_command && has_import(component, "host:cluster/connections");
         let tcp = match handle {
             Some(handle) => Some(Serving::Connections(handle)),
             None => accepts.then_some(Serving::Accepts),
@@ -57,7 +58,7 @@ impl Serving {
             (_, None, Some(Protocol::Tcp)) => bail!(
                 "--protocol tcp: the plugin neither exports host:cluster/connection-handler nor is a command that accepts connections"
             ),
-            (None, None, None) if is_command(component) || Exports::of(component).any() => {
+            (None, None, None) if is_command || Exports::of(component).any() => {
                 Ok(Serving::Nothing)
             }
             (None, None, None) => bail!(
