@@ -77,7 +77,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     out: BytesMut,
-    /// The last message that had arrived was taken since something was sent: who now sends, answers.
+    /// The last of what had arrived was taken since something was sent: the other side has nothing more to
+    /// do, and waits for what is sent now.
     answers: bool,
     /// Nothing more is queued; what is there still goes out.
     out_ended: bool,
@@ -176,7 +177,7 @@ impl Line {
         let idle = state.out.is_empty();
         state.out.extend_from_slice(&head);
         state.out.extend_from_slice(body);
-        // The other side waits for an answer; of anything else more may follow, to go out with it.
+        // Otherwise more may follow, to go out with it.
         let at_once = std::mem::take(&mut state.answers);
         if idle && !(at_once && self.write_some(state) == Some(true)) {
             self.0.work.notify_one();
@@ -233,6 +234,7 @@ impl Line {
             Some(Some(body)) => {
                 let body = std::mem::take(body);
                 state.awaited.remove(&id);
+                state.answers = state.inbox.is_empty() && state.awaited.is_empty();
                 Ok(body)
             }
             Some(None) if !ended => Err(Nothing::Yet),

@@ -109,5 +109,13 @@ fn an_answer_goes_out_at_once_and_other_messages_together() {
         assert_eq!(sent(), 0, "not an answer");
         line.wait_sent().await;
         assert_eq!(sent(), HEAD + 4);
+        let id = line.request(b"?").unwrap();
+        line.wait_sent().await;
+        assert_eq!(sent(), HEAD + 1);
+        std::io::Write::write_all(&mut &theirs, &frame(REPLY, id, b"!")).unwrap();
+        line.wait_reply(id).await;
+        assert_eq!(line.take_reply(id).unwrap(), b"!");
+        line.request(b"next?").unwrap();
+        assert_eq!(sent(), HEAD + 5, "nothing else was awaited");
     });
 }
