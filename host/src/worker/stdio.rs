@@ -146,7 +146,10 @@ impl Shared {
     /// How much the reader's pipe took.
     fn write_now(&self, lines: &[u8]) -> usize {
         match &self.target {
-            Target::Pipe(pipe) if self.linger.is_zero() => pipe.try_write(lines).unwrap_or(0),
+            // Without asking the runtime, which knows of room only after its next look at the pipe.
+            Target::Pipe(pipe) if self.linger.is_zero() => {
+                nix::unistd::write(pipe, lines).unwrap_or(0)
+            }
             _ => 0,
         }
     }
@@ -173,4 +176,23 @@ fn is_pipe(fd: &OwnedFd) -> bool {
     use nix::sys::stat::{SFlag, fstat};
     fstat(fd)
         .is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_is_out_before_anything_else_happens() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let output = Output::new(writer, Duration::ZERO).unwrap();
+            output.push(b"first\n");
+            nix::fcntl::fcntl(&reader, nix::fcntl::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
+            let mut read = [0; 16];
+            assert_eq!(nix::unistd::read(&reader, &mut read), Ok(6));
+            assert_eq!(&read[..6], b"first\n");
+        });
+    }
 }
