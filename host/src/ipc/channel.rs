@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
-use super::socket::Socket;
+use super::watched::{Watched, room};
 use crate::sys;
 
 /// The largest frame either side sends or accepts.
@@ -29,7 +29,7 @@ thread_local! {
 
 /// One end of a channel that sends `Out` and receives `In`; the peer holds the mirror.
 pub struct Channel<Out, In> {
-    socket: Socket,
+    socket: Watched,
     waiting: RefCell<VecDeque<(Vec<u8>, Vec<OwnedFd>)>>,
     more: Notify,
     types: PhantomData<fn(Out) -> In>,
@@ -48,7 +48,7 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
 impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     pub fn new(socket: OwnedFd) -> Result<Channel<Out, In>> {
         Ok(Channel {
-            socket: Socket::new(socket)?,
+            socket: Watched::new(socket)?,
             waiting: RefCell::default(),
             more: Notify::new(),
             types: PhantomData,
@@ -128,7 +128,8 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     /// Waits until everything posted has left this process.
     pub async fn flush(&self) -> Result<()> {
         while !self.send_waiting()? {
-            self.socket.room().await?;
+            let copy = self.socket.as_fd().try_clone_to_owned().context("duplicate channel")?;
+            room(copy).await?;
         }
         Ok(())
     }

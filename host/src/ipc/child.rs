@@ -23,8 +23,8 @@ pub enum Order {
 /// To whoever ordered it.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum News {
-    /// Descriptors: the spawner's ends of stdin, stdout and stderr, as far as they are pipes, and of
-    /// the message line, if any.
+    /// Descriptors: the spawner's ends of stdin, stdout and stderr, as far as they are pipes, and the two
+    /// of the message line, if any.
     Started {
         ticket: u64,
         child: u64,
@@ -169,7 +169,7 @@ pub enum ToStarter {
     /// part processes that share a network namespace.
     Native(Vec<Native>, String, bool),
     /// Descriptors: to a zygote the scoreboard; then those of stdin, stdout and stderr that are
-    /// connected to anything, and the message line, if any.
+    /// connected to anything, and the two of the message line, if any.
     Run { run: u64, program: u32, connected: [bool; 3], ipc: bool, words: Box<Words> },
 }
 

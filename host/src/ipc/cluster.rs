@@ -12,7 +12,7 @@ pub enum ToProgram {
     /// First message. Descriptors: artifact, scoreboard, one a granted directory, and with any of these
     /// the line to who opens what is beneath them.
     Start(Box<Settings>, Box<Cluster>),
-    /// Descriptor: the program's end of the worker's message line.
+    /// Descriptors: the program's two of the worker's message line, if it has one.
     Forked {
         worker: u32,
         pid: u32,

@@ -1,9 +1,10 @@
-//! The plugin's own messages: a stream socket from a worker straight to the primary program, apart
+//! The plugin's own messages: a line from a worker straight to the primary program, apart
 //! from the control channel, so that no flood of messages delays a drain. Either end may be hostile:
 //! a stated length over the limit breaks the line, and both queues are bounded.
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod pipes;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -17,7 +18,9 @@ use anyhow::{Context, Result};
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
-use super::socket::Socket;
+pub use pipes::Pipes;
+
+use super::watched::Watched;
 
 /// Length of the body, kind, request id.
 const HEAD: usize = 4 + 1 + 8;
@@ -61,7 +64,7 @@ pub enum Nothing {
 pub struct Line(Arc<Shared>);
 
 struct Shared {
-    socket: Socket,
+    reader: Watched,
     max: usize,
     state: Mutex<State>,
     /// There is something for the writing task.
@@ -77,13 +80,13 @@ struct Shared {
 #[derive(Default)]
 struct State {
     out: BytesMut,
+    /// None once everything queued has gone out, and the other side knows that it is the end.
+    writer: Option<OwnedFd>,
     /// The last of what had arrived was taken since something was sent: the other side has nothing more to
     /// do, and waits for what is sent now.
     answers: bool,
     /// Nothing more is queued; what is there still goes out.
     out_ended: bool,
-    /// Everything queued has gone out, and the other side knows that it is the end.
-    out_closed: bool,
     in_ended: bool,
     inbox: VecDeque<Received>,
     inbox_bytes: usize,
@@ -109,11 +112,11 @@ pub async fn until(notify: &Notify, mut done: impl FnMut() -> bool) {
 
 impl Line {
     /// Must be called inside the runtime, whose tasks do the moving.
-    pub fn start(socket: OwnedFd, max: usize, news: Arc<Notify>) -> Result<Line> {
+    pub fn start(pipes: Pipes, max: usize, news: Arc<Notify>) -> Result<Line> {
         let line = Line(Arc::new(Shared {
-            socket: Socket::new(socket).context("open message line")?,
+            reader: Watched::new(pipes.reader).context("open message line")?,
             max,
-            state: Mutex::default(),
+            state: Mutex::new(State { writer: Some(pipes.writer), ..State::default() }),
             work: Notify::new(),
             room: Notify::new(),
             news,

@@ -46,8 +46,8 @@ pub enum SocketName {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// First message. Descriptors: artifact, scoreboard, access log (if any), message line (if any),
-    /// then one a `--dir`.
+    /// First message. Descriptors: artifact, scoreboard, access log (if any), the two of the
+    /// message line (if any), then one a `--dir`.
     Setup(Box<Settings>),
     /// A connection to serve. One descriptor. `read` are bytes an earlier worker had taken already.
     Connection { id: ConnectionId, ends: Ends, read: Vec<u8> },

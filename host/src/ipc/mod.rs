@@ -8,4 +8,4 @@ pub mod cluster;
 pub mod files;
 pub mod line;
 pub mod message;
-mod socket;
+mod watched;

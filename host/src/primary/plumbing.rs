@@ -7,7 +7,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::output::{Output, Stream};
 use crate::ipc::child::{Spawn, Stdio};
-use crate::sys;
+use crate::ipc::line::Pipes;
 
 /// What the pipe between two processes holds: more, and they take fewer turns.
 const PIPE: i32 = 1 << 20;
@@ -43,9 +43,9 @@ impl Plumbing {
             tokio::task::spawn_local(relay);
         }
         if spawn.ipc {
-            let (ours, theirs) = sys::stream_pair()?;
-            plumbing.ours.push(ours);
-            plumbing.theirs.push(theirs);
+            let (ours, theirs) = Pipes::pair()?;
+            plumbing.ours.extend(ours.into_fds());
+            plumbing.theirs.extend(theirs.into_fds());
         }
         Ok(plumbing)
     }

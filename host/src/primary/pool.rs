@@ -31,6 +31,7 @@ use super::workers::{Start, State, Worker};
 use crate::config::PoolConfig;
 use crate::ipc::channel::Channel;
 use crate::ipc::cluster::ToProgram;
+use crate::ipc::line::Pipes;
 use crate::ipc::message::{FromHeir, ToHeir};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,7 +169,7 @@ impl Pool {
         }
         let (pid, generation) = (worker.pid() as u32, generation.number);
         let forked = ToProgram::Forked { worker: id, pid, generation };
-        self.tell(forked, ours.into_iter().collect());
+        self.tell(forked, ours.into_iter().flat_map(Pipes::into_fds).collect());
         self.seats[seat].incoming = Some(worker.id);
         self.links.news.tell(What::Fork { worker: worker.id, pid: worker.pid(), generation });
         self.workers.insert(worker.id, worker);

@@ -13,9 +13,9 @@ use super::steering::MAX_WORKERS;
 use super::workers::Worker;
 use crate::config::available_cpus;
 use crate::ipc::cluster::{Cluster, Status, ToProgram};
+use crate::ipc::line::Pipes;
 use crate::ipc::message::{SocketName, ToWorker};
 use crate::sandbox::probe::{self, Found};
-use crate::sys;
 use crate::worker::settings::{Process, Settings};
 
 impl Pool {
@@ -51,11 +51,7 @@ impl Pool {
 
     /// Adds to a new worker's settings what the seat and the program want; the result is the message
     /// line, the program's end first.
-    pub fn equip(
-        &self,
-        seat: usize,
-        settings: &mut Settings,
-    ) -> Result<Option<(OwnedFd, OwnedFd)>> {
+    pub fn equip(&self, seat: usize, settings: &mut Settings) -> Result<Option<(Pipes, Pipes)>> {
         settings.process =
             Process { is_program_too: settings.process.is_program_too, ..self.facts() };
         self.share(seat, settings);
@@ -68,7 +64,7 @@ impl Pool {
             settings.args = arguments.clone();
         }
         settings.process.messages = true;
-        sys::stream_pair().map(Some)
+        Pipes::pair().map(Some)
     }
 
     pub(super) fn facts(&self) -> Process {

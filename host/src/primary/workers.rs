@@ -21,6 +21,7 @@ use super::output::Output;
 use super::watchdog;
 use super::{Event, Events, WorkerId};
 use crate::ipc::channel::Channel;
+use crate::ipc::line::Pipes;
 use crate::ipc::message::{ConnectionId, Ends, FromWorker, ToWorker};
 use crate::scoreboard::Scoreboard;
 use crate::worker::settings::Settings;
@@ -80,7 +81,7 @@ pub struct Start<'a> {
     pub generation: Rc<Generation>,
     pub access_log: Option<&'a OwnedFd>,
     /// Its end of the line to the primary program.
-    pub messages: Option<OwnedFd>,
+    pub messages: Option<Pipes>,
 }
 
 impl Worker {
@@ -99,7 +100,7 @@ impl Worker {
         let (scoreboard, page) = Scoreboard::create()?;
         let mut fds = vec![generation.artifact.fd.try_clone()?, page];
         fds.extend(what.access_log.map(OwnedFd::try_clone).transpose()?);
-        fds.extend(what.messages);
+        fds.extend(what.messages.into_iter().flat_map(Pipes::into_fds));
         fds.extend(generation.files.dirs()?);
         fds.extend(generation.files.line()?);
         what.settings.process.pid = child.process.pid.as_raw() as u32;

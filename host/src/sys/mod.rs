@@ -26,7 +26,7 @@ pub use memory::is_sealed;
 pub use memory::{FileMap, SharedMap, memfd, seal, sealed_memfd, sized_memfd};
 pub use socket::{
     accept, channel_pair, drop_all_packets, recv_with_fds, recv_with_fds_waiting, send_with_fds,
-    send_with_fds_waiting, stream_pair, tcp_consumed,
+    send_with_fds_waiting, tcp_consumed,
 };
 pub use spawn::{Child, IdMaps, Spawn, spawn, user_namespace};
 

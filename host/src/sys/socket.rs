@@ -18,12 +18,6 @@ pub fn channel_pair() -> Result<(OwnedFd, OwnedFd)> {
         .context("create channel")
 }
 
-/// A connected pair for streams of bytes, non-blocking.
-pub fn stream_pair() -> Result<(OwnedFd, OwnedFd)> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    socketpair(AddressFamily::Unix, SockType::Stream, None, flags).context("create message line")
-}
-
 pub fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> Result<usize, Errno> {
     send(socket, bytes, fds, MsgFlags::MSG_DONTWAIT)
 }
@@ -190,7 +184,7 @@ mod tests {
         assert_eq!(tcp_consumed(&server), Some(5));
         server.read_to_end(&mut Vec::new()).unwrap();
         assert_eq!(tcp_consumed(&server), Some(12));
-        let (pair, _other) = stream_pair().unwrap();
+        let (pair, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         assert_eq!(tcp_consumed(&pair), None);
     }
 }

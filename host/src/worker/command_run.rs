@@ -19,6 +19,7 @@ use super::settings::Settings;
 use super::state::{Stdio, Template};
 use super::{file_threads, files};
 use crate::ipc::child::Words;
+use crate::ipc::line::Pipes;
 use crate::sandbox::{self, Entered};
 use crate::scoreboard::Scoreboard;
 use crate::{event_loop, sys};
@@ -32,7 +33,7 @@ pub struct Job {
     scoreboard: OwnedFd,
     files: Option<OwnedFd>,
     stdio: [Option<OwnedFd>; 3],
-    messages: Option<OwnedFd>,
+    messages: Option<Pipes>,
 }
 
 impl Job {
@@ -52,7 +53,8 @@ impl Job {
         let files = next(asks)?;
         let [stdin, stdout, stderr] = connected;
         let stdio = [next(stdin)?, next(stdout)?, next(stderr)?];
-        Ok(Job { words, scoreboard, files, stdio, messages: next(ipc)? })
+        let messages = ipc.then(|| Pipes::take(&mut fds)).transpose()?;
+        Ok(Job { words, scoreboard, files, stdio, messages })
     }
 }
 

@@ -43,6 +43,7 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::ipc::channel::Channel;
+use crate::ipc::line::Pipes;
 use crate::ipc::message::{FromWorker, ToWorker, brief};
 use crate::sandbox::{Role, Walls};
 use crate::scoreboard::Scoreboard;
@@ -186,7 +187,7 @@ struct Given {
     artifact: OwnedFd,
     scoreboard: OwnedFd,
     access_log: Option<OwnedFd>,
-    messages: Option<OwnedFd>,
+    messages: Option<Pipes>,
     granted: Granted,
 }
 
@@ -197,7 +198,7 @@ impl Given {
         let artifact = next("artifact")?;
         let scoreboard = next("scoreboard")?;
         let access_log = settings.access_log.map(|_| next("access log")).transpose()?;
-        let messages = settings.process.messages.then(|| next("message line")).transpose()?;
+        let messages = settings.process.messages.then(|| Pipes::take(&mut fds)).transpose()?;
         let granted = Granted::sort(settings, walls, fds)?;
         Ok(Given { artifact, scoreboard, access_log, messages, granted })
     }

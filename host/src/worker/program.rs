@@ -23,6 +23,7 @@ use super::{LAST_WORDS, conn::Conn, file_threads, files, printed_to};
 use crate::engine::{self, EngineLimits};
 use crate::ipc::channel::Channel;
 use crate::ipc::cluster::{Cluster, FromProgram, ToProgram};
+use crate::ipc::line::Pipes;
 use crate::ipc::message::brief;
 use crate::sandbox::{self, Walls};
 use crate::scoreboard::Scoreboard;
@@ -169,7 +170,10 @@ impl Running {
         let Some(program) = &self.shared.program else { return Ok(()) };
         match message {
             ToProgram::Start(..) => {}
-            ToProgram::Forked { worker, pid, .. } => program.forked(worker, pid, fds.pop())?,
+            ToProgram::Forked { worker, pid, .. } => {
+                let messages = (!fds.is_empty()).then(|| Pipes::take(&mut fds.drain(..)));
+                program.forked(worker, pid, messages.transpose()?)?;
+            }
             ToProgram::Online(worker) => program.happened(Event::Online(worker)),
             ToProgram::Listening { worker, addresses } => {
                 for address in addresses {

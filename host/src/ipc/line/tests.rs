@@ -1,3 +1,6 @@
+use std::fs::File;
+use std::io::{Read, Write};
+
 use super::fuzz::{MAX, received};
 use super::*;
 use crate::fuzz;
@@ -8,6 +11,20 @@ const DEADLINE: std::time::Duration = std::time::Duration::from_secs(60);
 fn within_deadline(work: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(DEADLINE, work).await }).expect("done in time");
+}
+
+/// The other process's end of a line; its calls wait.
+struct Theirs {
+    reader: std::io::PipeReader,
+    writer: std::io::PipeWriter,
+}
+
+fn ours_and_theirs() -> (Pipes, Theirs) {
+    let (ours, theirs) = Pipes::pair().unwrap();
+    for fd in [&theirs.reader, &theirs.writer] {
+        nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty())).unwrap();
+    }
+    (ours, Theirs { reader: theirs.reader.into(), writer: theirs.writer.into() })
 }
 
 fn frame(kind: u8, id: u64, body: &[u8]) -> Vec<u8> {
@@ -37,15 +54,15 @@ fn frames_of_any_size_arrive_whole_however_they_are_cut() {
     let body = |size: usize| (0..size).map(|at| (at * 31 + size) as u8).collect::<Vec<u8>>();
     let stream: Vec<u8> = sizes.iter().flat_map(|size| frame(MESSAGE, 0, &body(*size))).collect();
     for piece in [1021, 16_384, 65_539, stream.len()] {
-        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (ours, mut theirs) = ours_and_theirs();
         let sent = stream.clone();
         let writer = std::thread::spawn(move || {
             for piece in sent.chunks(piece) {
-                std::io::Write::write_all(&mut theirs, piece).unwrap();
+                theirs.writer.write_all(piece).unwrap();
             }
         });
         within_deadline(async {
-            let line = Line::start(ours.into(), 1 << 20, Arc::default()).unwrap();
+            let line = Line::start(ours, 1 << 20, Arc::default()).unwrap();
             for size in sizes {
                 line.wait_news().await;
                 let message =
@@ -60,10 +77,10 @@ fn frames_of_any_size_arrive_whole_however_they_are_cut() {
 }
 
 #[test]
-fn what_a_full_socket_does_not_take_goes_out_once_the_peer_reads() {
-    let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+fn what_a_full_pipe_does_not_take_goes_out_once_the_peer_reads() {
+    let (ours, mut theirs) = ours_and_theirs();
     within_deadline(async {
-        let line = Line::start(ours.into(), 1 << 20, Arc::default()).unwrap();
+        let line = Line::start(ours, 1 << 20, Arc::default()).unwrap();
         let body = vec![7; 100_000];
         let mut sent = 0;
         while line.send(&body) == Ok(()) {
@@ -74,7 +91,7 @@ fn what_a_full_socket_does_not_take_goes_out_once_the_peer_reads() {
         assert_eq!(line.send(&body), Err(SendError::Full));
         let reader = std::thread::spawn(move || {
             let mut all = Vec::new();
-            std::io::Read::read_to_end(&mut theirs, &mut all).unwrap();
+            theirs.reader.read_to_end(&mut all).unwrap();
             all.len()
         });
         line.wait_room().await;
@@ -87,20 +104,17 @@ fn what_a_full_socket_does_not_take_goes_out_once_the_peer_reads() {
 
 #[test]
 fn an_answer_goes_out_at_once_and_other_messages_together() {
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    theirs.set_nonblocking(true).unwrap();
-    let sent = || {
-        let mut bytes = [0; 1024];
-        std::io::Read::read(&mut &theirs, &mut bytes).unwrap_or(0)
-    };
+    let (ours, theirs) = Pipes::pair().unwrap();
+    let (mut reader, mut writer) = (File::from(theirs.reader), File::from(theirs.writer));
+    let mut sent = || reader.read(&mut [0; 1024]).unwrap_or(0);
     within_deadline(async {
-        let line = Line::start(ours.into(), MAX, Arc::default()).unwrap();
+        let line = Line::start(ours, MAX, Arc::default()).unwrap();
         line.send(b"first").unwrap();
         line.send(b"second").unwrap();
         assert_eq!(sent(), 0, "before other tasks have had their turn");
         line.wait_sent().await;
         assert_eq!(sent(), 2 * HEAD + 11);
-        std::io::Write::write_all(&mut &theirs, &frame(MESSAGE, 0, b"a")).unwrap();
+        writer.write_all(&frame(MESSAGE, 0, b"a")).unwrap();
         line.wait_news().await;
         line.receive().map(drop).unwrap_or_else(|_| panic!("a message"));
         line.send(b"answer").unwrap();
@@ -112,7 +126,7 @@ fn an_answer_goes_out_at_once_and_other_messages_together() {
         let id = line.request(b"?").unwrap();
         line.wait_sent().await;
         assert_eq!(sent(), HEAD + 1);
-        std::io::Write::write_all(&mut &theirs, &frame(REPLY, id, b"!")).unwrap();
+        writer.write_all(&frame(REPLY, id, b"!")).unwrap();
         line.wait_reply(id).await;
         assert_eq!(line.take_reply(id).unwrap(), b"!");
         line.request(b"next?").unwrap();

@@ -1,11 +1,15 @@
 //! Moves a line's bytes: one task that writes what is queued, one that reads frames into the inbox.
 
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context, Result};
 use bytes::Buf;
 use nix::errno::Errno;
 
 use super::{
     GIVE_UP, HEAD, INBOX_BYTES, INBOX_MESSAGES, Line, MESSAGE, REPLY, REQUEST, State, until,
 };
+use crate::ipc::watched::room;
 
 /// Room for one read.
 const READ: usize = 64 << 10;
@@ -21,13 +25,21 @@ impl Line {
                 if all {
                     break;
                 }
-                if self.0.socket.room().await.is_err() {
+                if self.wait_writable().await.is_err() {
                     break;
                 }
             }
             if self.close_if_ended() {
                 return self.0.room.notify_waiters();
             }
+        }
+    }
+
+    async fn wait_writable(&self) -> Result<()> {
+        let copy = self.lock().writer.as_ref().map(OwnedFd::try_clone);
+        match copy {
+            Some(writer) => room(writer.context("duplicate message line")?).await,
+            None => Ok(()),
         }
     }
 
@@ -38,7 +50,8 @@ impl Line {
     /// Whether all is written; `None` if nobody reads any more.
     pub(super) fn write_some(&self, state: &mut State) -> Option<bool> {
         while !state.out.is_empty() {
-            match self.0.socket.write(&state.out) {
+            let Some(writer) = &state.writer else { return None };
+            match nix::unistd::write(writer, &state.out) {
                 Ok(written) => state.out.advance(written),
                 Err(Errno::EAGAIN | Errno::EINTR) => return Some(false),
                 Err(_) => {
@@ -53,11 +66,10 @@ impl Line {
 
     fn close_if_ended(&self) -> bool {
         let mut state = self.lock();
-        if state.out_ended && state.out.is_empty() && !state.out_closed {
-            state.out_closed = true;
-            self.0.socket.finish();
+        if state.out_ended && state.out.is_empty() {
+            state.writer = None;
         }
-        state.out_closed
+        state.writer.is_none()
     }
 
     pub(super) async fn read_to_end(self) {
@@ -66,7 +78,7 @@ impl Line {
             if !self.inbox_has_room() {
                 until(&self.0.taken, || self.inbox_has_room()).await;
             }
-            match self.0.socket.read(arrived.room()).await {
+            match self.0.reader.read(arrived.room()).await {
                 Ok(count @ 1..) => arrived.to += count,
                 Ok(0) | Err(_) => break,
             }

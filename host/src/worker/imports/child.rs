@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::ipc::child::{Ended, Limit, News, Order, Spawn, SpawnError, Stdio};
-use crate::ipc::line::{Line, Received, until};
+use crate::ipc::line::{Line, Pipes, Received, until};
 use crate::worker::pipe;
 
 pub struct Children {
@@ -183,7 +183,8 @@ impl Child {
         let piped = spawn.stdio.map(|stdio| stdio == Stdio::Pipe);
         let [stdin, stdout, stderr] = [next(piped[0])?, next(piped[1])?, next(piped[2])?];
         let news: Arc<Notify> = Arc::default();
-        let line = next(spawn.ipc)?.map(|fd| Line::start(fd, max, news.clone())).transpose()?;
+        let pipes = spawn.ipc.then(|| Pipes::take(&mut fds)).transpose()?;
+        let line = pipes.map(|pipes| Line::start(pipes, max, news.clone())).transpose()?;
         let input = |fd: Option<OwnedFd>| -> Result<Slot<pipe::Input>> {
             Ok(fd.map(pipe::Input::new).transpose()?.map_or(Slot::NotPiped, Slot::Here))
         };

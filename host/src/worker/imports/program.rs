@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::listening::Queue;
 use crate::ipc::cluster::{Answer, Cluster, FromProgram, Question, Status};
-use crate::ipc::line::{Line, Received, until};
+use crate::ipc::line::{Line, Pipes, Received, until};
 use crate::ipc::message::SocketName;
 
 /// Events, messages aside, that wait for a program that does not read them.
@@ -148,8 +148,8 @@ impl Program {
         }
     }
 
-    pub fn forked(&self, worker: u32, pid: u32, line: Option<OwnedFd>) -> Result<()> {
-        let start = |fd| Line::start(fd, self.max_message, self.news.clone());
+    pub fn forked(&self, worker: u32, pid: u32, line: Option<Pipes>) -> Result<()> {
+        let start = |pipes| Line::start(pipes, self.max_message, self.news.clone());
         let line = line.map(start).transpose()?;
         let known = Known { pid, line, started: false, disconnected: false, ended: None };
         let mut state = self.lock();

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use super::child::Children;
 use super::listening::Listening;
 use super::program::Program;
-use crate::ipc::line::{Line, until};
+use crate::ipc::line::{Line, Pipes, until};
 use crate::ipc::message::Ends;
 use crate::sandbox::Walls;
 use crate::scoreboard::Scoreboard;
@@ -78,7 +78,7 @@ impl Facts {
 /// What a process gets besides its settings.
 pub struct Attached {
     pub facts: Facts,
-    pub messages: Option<OwnedFd>,
+    pub messages: Option<Pipes>,
     pub program: Option<Program>,
 }
 
@@ -111,7 +111,7 @@ impl Shared {
         Attached { facts, messages, program }: Attached,
     ) -> Result<(Arc<Shared>, mpsc::UnboundedReceiver<Wish>)> {
         let max = settings.process.max_message_size as usize;
-        let line = messages.map(|fd| Line::start(fd, max, Arc::default())).transpose()?;
+        let line = messages.map(|pipes| Line::start(pipes, max, Arc::default())).transpose()?;
         let (wishes, wished) = mpsc::unbounded_channel();
         let shared = Shared {
             role,
