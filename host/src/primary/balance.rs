@@ -9,7 +9,7 @@ use super::WorkerId;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Fewest open connections; ties in turn.
+    /// Fewest open connections; ties in turn, and first to those whose turn went by while they were busy.
     LeastConnections,
     /// Each in turn.
     RoundRobin,
@@ -66,6 +66,17 @@ impl std::fmt::Display for Policy {
 pub struct Load {
     pub worker: WorkerId,
     pub connections: u64,
+    /// How many it has been given; see `turns_after`.
+    pub turns: u64,
+}
+
+/// How many turns a worker may be behind the others. One that kept a connection for an hour is then not
+/// given all the next ones to make up for it.
+const BEHIND: u64 = 64;
+
+/// What to count for a worker that is given one more, where `most` is the most of any.
+pub fn turns_after(turns: u64, most: u64) -> u64 {
+    turns.max(most.saturating_sub(BEHIND)) + 1
 }
 
 /// The worker for the next connection; `last` is who got the one before.
@@ -78,10 +89,11 @@ pub fn pick(
     match policy {
         Policy::IpHash if peer.is_some() => by_hash(loads, peer?),
         Policy::LeastConnections => {
-            let least = loads.iter().map(|load| load.connections).min()?;
-            let fewest: Vec<Load> =
-                loads.iter().copied().filter(|load| load.connections == least).collect();
-            next(&fewest, last)
+            let weight = |load: &Load| (load.connections, load.turns);
+            let least = loads.iter().map(weight).min()?;
+            let least: Vec<Load> =
+                loads.iter().copied().filter(|load| weight(load) == least).collect();
+            next(&least, last)
         }
         _ => next(loads, last),
     }
@@ -135,8 +147,9 @@ mod tests {
     use std::collections::HashMap;
 
     fn loads() -> impl Strategy<Value = Vec<Load>> {
-        proptest::collection::btree_map(1u32..500, 0u64..50, 1..16).prop_map(|map| {
-            let load = |(id, connections)| Load { worker: WorkerId(id), connections };
+        proptest::collection::btree_map(1u32..500, (0u64..50, 0u64..50), 1..16).prop_map(|map| {
+            let load =
+                |(id, (connections, turns))| Load { worker: WorkerId(id), connections, turns };
             map.into_iter().map(load).collect()
         })
     }
@@ -196,10 +209,47 @@ mod tests {
         }
     }
 
+    fn idle(workers: u32) -> Vec<Load> {
+        (1..=workers).map(|id| Load { worker: WorkerId(id), connections: 0, turns: 0 }).collect()
+    }
+
+    /// Short connections, of which none is open when the next one comes; how many each worker got.
+    fn short_ones(loads: &mut [Load], count: u64) -> Vec<u64> {
+        let before: Vec<u64> = loads.iter().map(|load| load.turns).collect();
+        let mut last = None;
+        for _ in 0..count {
+            last = pick(Policy::LeastConnections, loads, last, None);
+            let most = loads.iter().map(|load| load.turns).max().unwrap();
+            let picked = loads.iter_mut().find(|load| Some(load.worker) == last).unwrap();
+            picked.turns = turns_after(picked.turns, most);
+        }
+        loads.iter().zip(before).map(|(load, before)| load.turns - before).collect()
+    }
+
+    #[test]
+    fn short_connections_take_turns_and_make_up_for_those_that_went_by() {
+        let mut loads = idle(4);
+        assert_eq!(short_ones(&mut loads, 40), [10; 4]);
+        loads[1].connections = 1;
+        assert_eq!(short_ones(&mut loads, 30), [10, 0, 10, 10]);
+        loads[1].connections = 0;
+        assert_eq!(short_ones(&mut loads, 10), [0, 10, 0, 0]);
+        assert_eq!(short_ones(&mut loads, 40), [10; 4]);
+    }
+
+    #[test]
+    fn who_was_busy_for_long_makes_up_for_a_part_of_it() {
+        let mut loads = idle(2);
+        loads[1].connections = 1;
+        short_ones(&mut loads, 1_000_000);
+        loads[1].connections = 0;
+        short_ones(&mut loads, BEHIND);
+        assert_eq!(short_ones(&mut loads, 100), [50; 2]);
+    }
+
     #[test]
     fn ip_hash_uses_every_worker() {
-        let loads: Vec<Load> =
-            (1..=8).map(|id| Load { worker: WorkerId(id), connections: 0 }).collect();
+        let loads = idle(8);
         let mut seen = HashMap::new();
         for bits in 0..8000u32 {
             let peer = Some(IpAddr::from((0x0a00_0000 + bits).to_be_bytes()));

@@ -38,6 +38,7 @@ impl Pool {
         self.count(&mut connection);
         while let Some(id) = self.pick(&connection) {
             let number = ConnectionId(self.next_connection);
+            let most = self.most_turns();
             let Some(worker) = self.workers.get_mut(&id) else {
                 break;
             };
@@ -45,6 +46,7 @@ impl Pool {
                 None => {
                     self.next_connection += 1;
                     self.last = Some(id);
+                    worker.turns = balance::turns_after(worker.turns, most);
                     return self.update_gate();
                 }
                 Some(back) => {
@@ -87,6 +89,11 @@ impl Pool {
         self.pass_on_waiting();
     }
 
+    /// A new worker starts with as many, and so has nothing to make up for.
+    pub(super) fn most_turns(&self) -> u64 {
+        self.workers.values().map(|worker| worker.turns).max().unwrap_or(0)
+    }
+
     fn pick(&self, connection: &Accepted) -> Option<WorkerId> {
         // While stopping, those that still finish their work are all there is.
         let usable = |worker: &Worker| match self.phase {
@@ -99,7 +106,11 @@ impl Pool {
             .workers
             .values()
             .filter(|worker| usable(worker) && worker.keeps_up() && has_room(worker))
-            .map(|worker| Load { worker: worker.id, connections: worker.connections() })
+            .map(|worker| Load {
+                worker: worker.id,
+                connections: worker.connections(),
+                turns: worker.turns,
+            })
             .collect();
         match connection.only {
             Some(id) if self.workers.contains_key(&id) => {

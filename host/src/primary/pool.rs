@@ -155,6 +155,7 @@ impl Pool {
         let (ours, theirs) = self.equip(seat, &mut settings)?.unzip();
         let start = Start {
             seat,
+            turns: self.most_turns(),
             settings,
             generation: generation.clone(),
             access_log: self.access_log.as_ref().map(|log| &log.writer),

@@ -67,6 +67,8 @@ pub struct Worker {
     /// Told of each connection.
     pub(super) given: Rc<Notify>,
     assigned: u64,
+    /// Connections it was given, as ties are decided by; see `balance::turns_after`.
+    pub turns: u64,
     /// Bytes it may hold before it is killed.
     pub memory_limit: u64,
     pub confinement: Confinement,
@@ -77,6 +79,7 @@ pub struct Worker {
 /// What a worker is started with besides its settings.
 pub struct Start<'a> {
     pub seat: usize,
+    pub turns: u64,
     pub settings: Settings,
     pub generation: Rc<Generation>,
     pub access_log: Option<&'a OwnedFd>,
@@ -127,6 +130,7 @@ impl Worker {
             places: HashMap::new(),
             given: Rc::default(),
             assigned: 0,
+            turns: what.turns,
             memory_limit,
             confinement: Confinement::default(),
             channel,
