@@ -94,7 +94,17 @@ impl<S> Cluster<S> {
     pub fn run(mut self) -> S {
         let events = raw::subscribe();
         let connections = self.scheduler.is_some().then(raw::subscribe_accept);
-        while self.deliver_events() && !self.is_done() {
+        let (mut round, mut flood) = (0u8, true);
+        while !self.is_done() {
+            // What was waited for is mostly the only event, and a look for more then in vain.
+            if flood || connections.is_some() || round.is_multiple_of(8) {
+                let Some(count) = self.deliver_events() else { break };
+                flood = count > 0;
+                if self.is_done() {
+                    break;
+                }
+            }
+            round = round.wrapping_add(1);
             self.deliver_connections();
             let left = self.fire_timers();
             if self.is_done() {
@@ -132,16 +142,17 @@ impl<S> Cluster<S> {
         self.stop.as_ref().is_some_and(|done| done(&self.state))
     }
 
-    /// False when there will be no more events. Timers get their turn even in a flood.
-    fn deliver_events(&mut self) -> bool {
-        for _ in 0..256 {
+    /// How many there were; none when there will be no more. Timers get their turn even in a flood.
+    fn deliver_events(&mut self) -> Option<u32> {
+        const TURN: u32 = 256;
+        for count in 0..TURN {
             match raw::next_event() {
                 Ok(event) => self.deliver(event),
-                Err(raw::EventError::WouldBlock) => return true,
-                Err(raw::EventError::Closed) => return false,
+                Err(raw::EventError::WouldBlock) => return Some(count),
+                Err(raw::EventError::Closed) => return None,
             }
         }
-        true
+        Some(TURN)
     }
 
     fn deliver_connections(&mut self) {

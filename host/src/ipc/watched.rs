@@ -23,7 +23,16 @@ impl Watched {
         self.0.readable().await.context("wait for what arrives")
     }
 
-    /// Of a stream that does not block. Zero bytes are its end.
+    /// Of a stream that does not block: what is there, if anything, without asking the event loop. Zero bytes
+    /// are its end.
+    pub fn read_now(&self, buffer: &mut [u8]) -> Option<Result<usize>> {
+        match nix::unistd::read(self, buffer) {
+            Err(Errno::EAGAIN | Errno::EINTR) => None,
+            read => Some(read.context("read what arrived")),
+        }
+    }
+
+    /// The same, once there is something.
     pub async fn read(&self, buffer: &mut [u8]) -> Result<usize> {
         loop {
             let mut ready = self.readable().await?;

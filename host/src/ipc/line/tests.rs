@@ -77,6 +77,24 @@ fn frames_of_any_size_arrive_whole_however_they_are_cut() {
 }
 
 #[test]
+fn a_look_for_the_next_message_is_made_as_seldom_as_it_is_in_vain() {
+    let looks = |came: fn(u32) -> bool| {
+        let mut hope = transport::Hope::default();
+        let look = |turn: &u32| {
+            let looks = hope.is_worth_a_try();
+            if looks {
+                hope.learn(came(*turn));
+            }
+            looks
+        };
+        (0..1000).filter(look).count()
+    };
+    assert_eq!(looks(|_| true), 1000);
+    assert!(looks(|_| false) < 25);
+    assert!(looks(|turn| turn % 10 != 0) > 800);
+}
+
+#[test]
 fn what_a_full_pipe_does_not_take_goes_out_once_the_peer_reads() {
     let (ours, mut theirs) = ours_and_theirs();
     within_deadline(async {
