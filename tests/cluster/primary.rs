@@ -44,6 +44,22 @@ fn a_supervised_worker_is_replaced_and_goes_on_counting() {
     server.finish();
 }
 
+#[test]
+fn a_primary_program_is_in_a_control_group_as_a_worker_is() {
+    let server = with_primary("counter_primary", "counter", &["--workers", "1"]);
+    if !server.wait_line("host: sandbox: ").contains("cgroup v") {
+        return eprintln!("not tested: no control groups are to be had here");
+    }
+    let groups = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    for (pid, name) in
+        [(program(server.pid()), "primary-program"), (server.workers()[0], "worker-1")]
+    {
+        let groups = groups(pid);
+        assert!(groups.contains(&format!("/host-{}/{name}\n", server.pid())), "{groups}");
+    }
+    server.finish();
+}
+
 /// The command of WASI 0.3 that counts in a file, as primary program and plugin.
 fn counting(flags: &[&str]) -> Server {
     let program = plugin("cluster_async");

@@ -70,19 +70,23 @@ pub fn limit_mapped(process: &sys::Child, memory: u64, limits: &Limits) -> Resul
     sys::walls::limit_mapped_memory(process, mapped)
 }
 
+/// The kernel can take tens of milliseconds to move a process. A thread waits for it, so that everybody else
+/// is served.
+pub async fn enter_group(name: String, memory: u64, pid: i32) -> Option<Group> {
+    if probe::decided().is_ok_and(|walls| walls.insecure) {
+        return None;
+    }
+    let enter = move || cgroup::claimed().group(&name, memory, pid);
+    tokio::task::spawn_blocking(enter).await.unwrap_or_default()
+}
+
 impl Worker {
-    /// The kernel can take tens of milliseconds to move a process. A thread waits for it; meanwhile
-    /// this one loads its plugin, and everybody else is served. The receiver hears when it is done.
+    /// Meanwhile it loads its plugin. The receiver hears when it is done.
     pub(super) fn confine(&self, events: Events) -> oneshot::Receiver<()> {
         let (done, confined) = oneshot::channel();
         let (id, pid, memory) = (self.id, self.pid(), self.memory_limit);
-        let insecure = probe::decided().is_ok_and(|walls| walls.insecure);
         tokio::task::spawn_local(async move {
-            let enter = move || cgroup::claimed().group(&format!("worker-{id}"), memory, pid);
-            let group = match insecure {
-                true => None,
-                false => tokio::task::spawn_blocking(enter).await.unwrap_or_default(),
-            };
+            let group = enter_group(format!("worker-{id}"), memory, pid).await;
             let _ = events.send(Event::Confined(id, group));
             let _ = done.send(());
         });

@@ -12,12 +12,14 @@ use nix::sys::signal::Signal;
 
 use super::child::{self, Child, End};
 use super::compile::{Artifact, one_line};
+use super::confine::enter_group;
 use super::files::{Asker, Files};
 use super::generation::Generation;
 use super::output::Output;
-use super::{Event, Events};
+use super::{Event, Events, watchdog};
 use crate::ipc::channel::Channel;
 use crate::ipc::cluster::{Changes, Cluster, FromProgram, ToProgram};
+use crate::sandbox::cgroup::Group;
 use crate::scoreboard::Scoreboard;
 use crate::sys;
 use crate::worker::settings::Settings;
@@ -49,6 +51,7 @@ pub struct Program {
     pub over: bool,
     /// The directories it is granted.
     _files: Rc<Files>,
+    _group: Option<Group>,
     channel: Rc<ToIt>,
     process: Rc<sys::Child>,
 }
@@ -81,9 +84,10 @@ impl Program {
         fds.extend(what.files.dirs()?);
         fds.extend(what.files.line()?);
         child.channel.post(&start, fds)?;
-        wait_ready(&mut child, what.ready_timeout)
-            .await
-            .with_context(|| format!("start {name}"))?;
+        let pid = child.process.pid.as_raw();
+        let group = enter_group("primary-program".to_owned(), watchdog::ceiling(), pid);
+        let (ready, group) = tokio::join!(wait_ready(&mut child, what.ready_timeout), group);
+        ready.with_context(|| format!("start {name}"))?;
         let channel = Rc::new(child.channel);
         let asker: Rc<dyn Asker> = channel.clone();
         what.files.remember(Rc::downgrade(&asker));
@@ -96,6 +100,7 @@ impl Program {
             offered: 0,
             over: false,
             _files: what.files,
+            _group: group,
             channel,
             process: Rc::new(child.process),
         };

@@ -1,5 +1,6 @@
-//! Control groups, one for each worker, where this process may make any: the kernel then bounds a
-//! worker's memory the moment it grows, shares the CPU fairly between workers, and counts threads.
+//! Control groups, one for each worker and the primary program, where this process may make any: the
+//! kernel then bounds its memory the moment it grows, and counts threads. However many there are, they have
+//! no more of the CPU than the primary.
 //! Version 1 has a tree for each controller; version 2 one for all, in which a process may not live
 //! beside groups, so the primary moves into one of its own first.
 
@@ -107,6 +108,10 @@ impl Groups {
     pub fn group(&self, name: &str, memory: u64, pid: i32) -> Option<Group> {
         let mut group = Group { dirs: Vec::new(), bounds_memory: false };
         for place in &self.places {
+            if place.is_shared() {
+                let _ = place.join(&place.dir, pid);
+                continue;
+            }
             let dir = place.dir.join(name);
             match place.take(&dir, memory, pid) {
                 Ok(()) => {
@@ -134,6 +139,16 @@ impl Groups {
 }
 
 impl Place {
+    /// One group of the CPU is enough: a plugin has one thread, and threads have equal shares. To go from a
+    /// process in one group to one in another takes the kernel a fifth longer.
+    fn is_shared(&self) -> bool {
+        self.version == 1 && self.controllers == ["cpu"]
+    }
+
+    fn join(&self, dir: &Path, pid: i32) -> io::Result<()> {
+        fs::write(dir.join("cgroup.procs"), pid.to_string())
+    }
+
     fn take(&self, dir: &Path, memory: u64, pid: i32) -> io::Result<()> {
         fs::create_dir(dir)?;
         let set = |file: &str, value: u64| fs::write(dir.join(file), value.to_string());
@@ -146,11 +161,11 @@ impl Place {
                 _ => {}
             }
         }
-        set("cgroup.procs", pid as u64)
+        self.join(dir, pid)
     }
 }
 
-/// The groups of one worker, gone when dropped.
+/// The groups of one process, gone when dropped.
 #[derive(Debug)]
 pub struct Group {
     dirs: Vec<PathBuf>,
