@@ -2,12 +2,13 @@
 //! never ends the server.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
+use nix::sys::socket::{Shutdown, shutdown};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::Interest;
@@ -37,7 +38,15 @@ impl Listener {
         if let Some(path) = self.unlink.take() {
             let _ = std::fs::remove_file(path);
         } else if !self.inherited {
+            // Not everybody may; then the way from the last accept to the end is short at least.
             let _ = sys::drop_all_packets(&self.fd);
+        }
+    }
+
+    /// Listens no more, though tasks and workers may hold copies of the descriptor for a while.
+    pub fn end(&self) {
+        if !self.inherited {
+            let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Read);
         }
     }
 }

@@ -55,6 +55,7 @@ impl Pool {
                 let ends = Ends { peer, local: listener.address.tcp(), ..Ends::default() };
                 rest.push(Accepted::fresh(fd, ends, None));
             }
+            listener.end();
         }
         rest.into_iter().for_each(|connection| self.dispatch(connection));
     }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -38,8 +39,22 @@ pub fn sealed_memfd(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
 }
 
 fn add_seals(fd: &impl AsFd, seals: SealFlag) -> Result<()> {
-    fcntl(fd, FcntlArg::F_ADD_SEALS(seals)).context("seal memfd")?;
+    while_busy(|| fcntl(fd, FcntlArg::F_ADD_SEALS(seals))).context("seal memfd")?;
     Ok(())
+}
+
+/// Of a page just written the kernel itself may still hold a reference, and then gives up after 75 ms. With a
+/// writable mapping it gives up at once, each time.
+fn while_busy<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    const TRIES: usize = 8;
+    let busy = |result: &nix::Result<T>| matches!(result, Err(Errno::EBUSY));
+    for _ in 1..TRIES {
+        let result = call();
+        if !busy(&result) {
+            return result;
+        }
+    }
+    call()
 }
 
 /// Makes a memfd immutable; fails while a writable mapping of it exists.
@@ -133,5 +148,25 @@ impl<T> Drop for SharedMap<T> {
     fn drop(&mut self) {
         // SAFETY: the page `new` mapped; `get` ties every reference to `self`.
         let _ = unsafe { nix::sys::mman::munmap(self.start.cast(), PAGE) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_busy_is_tried_again_but_not_for_ever() {
+        let busy_for = |times: usize| {
+            let mut calls = 0;
+            while_busy(|| {
+                calls += 1;
+                if calls > times { Ok(calls) } else { Err(Errno::EBUSY) }
+            })
+        };
+        assert_eq!(busy_for(0), Ok(1));
+        assert_eq!(busy_for(3), Ok(4));
+        assert_eq!(busy_for(usize::MAX), Err(Errno::EBUSY));
+        assert_eq!(while_busy::<()>(|| Err(Errno::EPERM)), Err(Errno::EPERM));
     }
 }
