@@ -43,7 +43,7 @@ impl Listener {
         }
     }
 
-    /// Listens no more, though tasks and workers may hold copies of the descriptor for a while.
+    /// Listens no more, though tasks may hold copies of the descriptor for a while.
     pub fn end(&self) {
         if !self.inherited {
             let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Read);
