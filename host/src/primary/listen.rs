@@ -43,7 +43,7 @@ impl Listener {
         }
     }
 
-    /// Listens no more, though tasks may hold copies of the descriptor for a while.
+    /// Listens no more, though tasks and workers may hold copies of the descriptor for a while.
     pub fn end(&self) {
         if !self.inherited {
             let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Read);
@@ -254,6 +254,8 @@ impl Acceptor {
                     permit.send((self.pool, Accepted::fresh(fd, ends, self.only)));
                 }
                 Err(Errno::EAGAIN) => ready.clear_ready(),
+                // It listens no more: the host stops.
+                Err(Errno::EINVAL) => return Ok(()),
                 Err(error) => {
                     drop((permit, ready));
                     self.wait_out(error).await;

@@ -48,7 +48,6 @@ impl Pool {
     /// What the kernel has completed for us would be reset with its listener.
     fn accept_rest(&mut self) {
         let mut rest = Vec::new();
-        let workers_accept = self.config.balance.workers_accept();
         let of_seats = self.seats.iter_mut().flat_map(|seat| &mut seat.listeners);
         for listener in self.listeners.iter_mut().chain(of_seats) {
             listener.retire();
@@ -56,9 +55,7 @@ impl Pool {
                 let ends = Ends { peer, local: listener.address.tcp(), ..Ends::default() };
                 rest.push(Accepted::fresh(fd, ends, None));
             }
-            if !workers_accept {
-                listener.end();
-            }
+            listener.end();
         }
         rest.into_iter().for_each(|connection| self.dispatch(connection));
     }

@@ -262,6 +262,8 @@ async fn accept(listener: OwnedFd, local: Option<SocketAddr>, worker: Rc<Worker>
                 serve(conn, &worker);
             }
             Err(Errno::EAGAIN) => ready.clear_ready(),
+            // It listens no more: the host stops.
+            Err(Errno::EINVAL) => return Ok(()),
             Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
                 drop(ready);
                 tokio::time::sleep(Duration::from_millis(100)).await;
