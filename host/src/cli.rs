@@ -185,7 +185,7 @@ pub struct PoolFlags {
     /// Replace a worker after this many requests, give or take a tenth
     #[arg(long, value_name = "N")]
     pub max_requests: Option<u64>,
-    /// Kill a worker that holds more than this [default: three quarters of the machine's memory]
+    /// Kill a worker or a primary program that holds more than this [default: three quarters of the machine's memory]
     #[arg(long, value_name = "SIZE")]
     pub worker_memory_limit: Option<String>,
     /// Replace a worker that has more than this resident, e.g. 512M

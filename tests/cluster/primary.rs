@@ -51,6 +51,12 @@ fn a_primary_program_is_in_a_control_group_as_a_worker_is() {
         return eprintln!("not tested: no control groups are to be had here");
     }
     let groups = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let cpu = |pid: u32| groups(pid).lines().find(|line| line.contains(":cpu")).map(str::to_owned);
+    assert_eq!(
+        cpu(program(server.pid())),
+        cpu(server.workers()[0]),
+        "one group of the CPU for all"
+    );
     for (pid, name) in
         [(program(server.pid()), "primary-program"), (server.workers()[0], "worker-1")]
     {

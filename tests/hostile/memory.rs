@@ -1,6 +1,6 @@
 //! A worker over its memory: killed by its control group or by the watchdog, replaced, and said to be.
 
-use crate::support::{DEADLINE, Server, once, wait_within};
+use crate::support::{DEADLINE, Scratch, Server, once, plugin, wait_within};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 const LIMITS: [&str; 4] = ["--worker-memory-limit", "200M", "--max-memory-size", "1G"];
@@ -58,6 +58,39 @@ fn the_kernel_kills_a_worker_over_its_group_s_limit() {
     let line = overfill(&server, &["worker 1 was killed"]);
     assert!(line.contains("SIGKILL: it held the 200 MiB its cgroup allows"), "{line}");
     serves_again(server);
+}
+
+/// A command that fills 400 MiB and then says that all is well.
+const GREEDY: &str = r#"(component
+    (core module $m
+        (memory 1)
+        (func (export "run") (result i32) (local $at i32)
+            (drop (memory.grow (i32.const 6400)))
+            (loop $next
+                (i32.store (local.get $at) (i32.const 1))
+                (local.set $at (i32.add (local.get $at) (i32.const 4096)))
+                (br_if $next (i32.lt_u (local.get $at) (i32.const 419430400))))
+            (i32.const 0)))
+    (core instance $i (instantiate $m))
+    (func $run (result (result)) (canon lift (core func $i "run")))
+    (instance $command (export "run" (func $run)))
+    (export "wasi:cli/run@0.2.0" (instance $command)))"#;
+
+#[test]
+fn the_kernel_kills_a_primary_program_over_its_group_s_limit() {
+    let scratch = Scratch::new();
+    let (program, hello) = (scratch.write("greedy.wat", GREEDY), plugin("hello"));
+    let flags = ["--primary", &program, "--plugin", &hello];
+    let server = Server::start(&[&flags[..], &LIMITS].concat());
+    let grouped = server.wait_line("host: sandbox: ").contains("cgroup v");
+    let line = server.wait_line("primary program greedy.wat ");
+    let end = match grouped {
+        true => "was killed by SIGKILL: it held the 200 MiB its cgroup allows",
+        false => "exited with code 0",
+    };
+    assert!(line.contains(&format!("{end}; the cluster goes on")), "{line}");
+    assert_eq!(server.get("/").text(), "hello world\n");
+    server.finish();
 }
 
 #[test]

@@ -7,9 +7,11 @@ use anyhow::Result;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::child::End;
 use super::pool::Pool;
 use super::workers::{State, Worker};
 use super::{Event, Events, WorkerId, watchdog};
+use crate::config::PoolConfig;
 use crate::sandbox::cgroup::{self, Group};
 use crate::sandbox::probe;
 use crate::sys;
@@ -56,6 +58,21 @@ pub struct Watchdog(JoinHandle<()>);
 impl Drop for Watchdog {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// Of a worker, and of the primary program.
+pub fn memory_limit(config: &PoolConfig) -> u64 {
+    config.worker_memory_limit.unwrap_or_else(watchdog::ceiling)
+}
+
+/// How a process with such a limit ended, in words.
+pub fn describe(end: End, group: Option<&Group>, limit: u64) -> String {
+    match group {
+        Some(group) if group.ran_out() => {
+            format!("{end}: it held the {} MiB its cgroup allows", limit >> 20)
+        }
+        _ => end.to_string(),
     }
 }
 

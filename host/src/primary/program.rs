@@ -12,11 +12,11 @@ use nix::sys::signal::Signal;
 
 use super::child::{self, Child, End};
 use super::compile::{Artifact, one_line};
-use super::confine::enter_group;
+use super::confine::{self, enter_group, limit_mapped};
 use super::files::{Asker, Files};
 use super::generation::Generation;
 use super::output::Output;
-use super::{Event, Events, watchdog};
+use super::{Event, Events};
 use crate::ipc::channel::Channel;
 use crate::ipc::cluster::{Changes, Cluster, FromProgram, ToProgram};
 use crate::sandbox::cgroup::Group;
@@ -51,7 +51,8 @@ pub struct Program {
     pub over: bool,
     /// The directories it is granted.
     _files: Rc<Files>,
-    _group: Option<Group>,
+    group: Option<Group>,
+    memory_limit: u64,
     channel: Rc<ToIt>,
     process: Rc<sys::Child>,
 }
@@ -63,6 +64,7 @@ pub struct Start {
     pub files: Rc<Files>,
     pub cluster: Cluster,
     pub ready_timeout: Duration,
+    pub memory_limit: u64,
 }
 
 pub fn file_name(path: &Path) -> String {
@@ -79,15 +81,18 @@ impl Program {
         let mut settings = what.settings;
         settings.process.pid = child.process.pid.as_raw() as u32;
         let (scoreboard, page) = Scoreboard::create()?;
+        limit_mapped(&child.process, what.memory_limit, &settings.limits)?;
+        // First, as it runs as soon as it is loaded.
+        let pid = child.process.pid.as_raw();
+        let group = enter_group("primary-program".to_owned(), what.memory_limit, pid).await;
         let start = ToProgram::Start(Box::new(settings), Box::new(what.cluster));
         let mut fds = vec![what.artifact.fd.try_clone()?, page];
         fds.extend(what.files.dirs()?);
         fds.extend(what.files.line()?);
         child.channel.post(&start, fds)?;
-        let pid = child.process.pid.as_raw();
-        let group = enter_group("primary-program".to_owned(), watchdog::ceiling(), pid);
-        let (ready, group) = tokio::join!(wait_ready(&mut child, what.ready_timeout), group);
-        ready.with_context(|| format!("start {name}"))?;
+        wait_ready(&mut child, what.ready_timeout)
+            .await
+            .with_context(|| format!("start {name}"))?;
         let channel = Rc::new(child.channel);
         let asker: Rc<dyn Asker> = channel.clone();
         what.files.remember(Rc::downgrade(&asker));
@@ -100,7 +105,8 @@ impl Program {
             offered: 0,
             over: false,
             _files: what.files,
-            _group: group,
+            group,
+            memory_limit: what.memory_limit,
             channel,
             process: Rc::new(child.process),
         };
@@ -138,6 +144,11 @@ impl Program {
             let end = end.unwrap_or(End::Code(-1)).unmasked(scoreboard.died_by.load(Relaxed));
             let _ = events.send(Event::ProgramExited(end));
         });
+    }
+
+    /// How it ended, in words.
+    pub fn describe(&self, end: End) -> String {
+        confine::describe(end, self.group.as_ref(), self.memory_limit)
     }
 
     /// A program that lets thousands of frames pile up is past help.

@@ -10,9 +10,10 @@ use super::accepted::Accepted;
 use super::balance::Policy;
 use super::child::End;
 use super::children::Owner;
+use super::confine;
 use super::files::Files;
 use super::pool::{Phase, Pool};
-use super::program::{self, EPILOGUE, MAX_OFFERED, Program, Start};
+use super::program::{self, EPILOGUE, MAX_OFFERED, Start};
 use super::seat::Seat;
 use super::workers::{State, Worker};
 use super::{Event, WorkerId};
@@ -36,7 +37,8 @@ impl Pool {
         settings.dirs = self.config.primary_dirs.iter().map(Dir::from).collect();
         settings.process = self.facts();
         let ready_timeout = self.config.ready_timeout;
-        Start { artifact, settings, files, cluster: self.cluster(), ready_timeout }
+        let memory_limit = confine::memory_limit(&self.config);
+        Start { artifact, settings, files, cluster: self.cluster(), ready_timeout, memory_limit }
     }
 
     pub fn program_says(&mut self, frame: FromProgram, mut fds: Vec<OwnedFd>) {
@@ -206,17 +208,18 @@ impl Pool {
     }
 
     pub fn program_exited(&mut self, end: End) {
-        let Some(Program { name, .. }) = self.program.take() else { return };
+        let Some(program) = self.program.take() else { return };
+        let (name, how) = (&program.name, program.describe(end));
         self.kill_children_of(Owner::Program);
         if self.phase != Phase::Stopping {
             if self.config.exit_with_primary {
-                self.log(&format!("primary program {name} {end}; stopping"));
+                self.log(&format!("primary program {name} {how}; stopping"));
                 if end != End::Code(0) {
-                    self.failure = Some(format!("primary program {name} {end}"));
+                    self.failure = Some(format!("primary program {name} {how}"));
                 }
                 return self.stop();
             }
-            self.log(&format!("primary program {name} {end}; the cluster goes on"));
+            self.log(&format!("primary program {name} {how}; the cluster goes on"));
         }
         self.stop_if_abandoned();
         self.pass_on_waiting();

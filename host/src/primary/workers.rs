@@ -18,7 +18,6 @@ use super::files::Asker;
 use super::generation::Generation;
 use super::health;
 use super::output::Output;
-use super::watchdog;
 use super::{Event, Events, WorkerId};
 use crate::ipc::channel::Channel;
 use crate::ipc::line::Pipes;
@@ -109,8 +108,7 @@ impl Worker {
         what.settings.process.pid = child.process.pid.as_raw() as u32;
         let limits = what.settings.limits.clone();
         child.channel.post(&ToWorker::Setup(Box::new(what.settings)), fds)?;
-        let memory_limit = generation.config().worker_memory_limit;
-        let memory_limit = memory_limit.unwrap_or_else(watchdog::ceiling);
+        let memory_limit = confine::memory_limit(generation.config());
         confine::limit_mapped(&child.process, memory_limit, &limits)?;
         let channel = Rc::new(child.channel);
         let asker: Rc<dyn Asker> = channel.clone();
@@ -271,13 +269,7 @@ impl Worker {
 
     /// How it ended, in words.
     pub fn describe(&self, end: End) -> String {
-        match self.confinement.group() {
-            Some(group) if group.ran_out() => {
-                let limit = self.memory_limit >> 20;
-                format!("{end}: it held the {limit} MiB its cgroup allows")
-            }
-            _ => end.to_string(),
-        }
+        confine::describe(end, self.confinement.group(), self.memory_limit)
     }
 
     pub fn pid(&self) -> i32 {

@@ -1,6 +1,6 @@
 //! Control groups, one for each worker and the primary program, where this process may make any: the
-//! kernel then bounds its memory the moment it grows, and counts threads. However many there are, they have
-//! no more of the CPU than the primary.
+//! kernel then bounds its memory the moment it grows, counts threads, and leaves the primary a share of the
+//! CPU. In version 1 all of them together have one share, in version 2 each.
 //! Version 1 has a tree for each controller; version 2 one for all, in which a process may not live
 //! beside groups, so the primary moves into one of its own first.
 
